@@ -1,0 +1,36 @@
+//! Output as text: a character that a read cut in two is held back until it is whole.
+
+/// The undecoded rest (at most 3 bytes) after `carry` followed by `bytes`: a valid beginning of a UTF-8 character.
+#[must_use]
+pub fn undecoded(carry: &[u8], bytes: &[u8]) -> Vec<u8> {
+    // Only the last three bytes can belong to a character that is not whole yet.
+    let mut tail: Vec<u8> = Vec::with_capacity(6);
+    if bytes.len() < 3 {
+        tail.extend_from_slice(carry);
+    }
+    tail.extend_from_slice(&bytes[bytes.len().saturating_sub(3)..]);
+    for start in tail.len().saturating_sub(3)..tail.len() {
+        if let Err(error) = std::str::from_utf8(&tail[start..])
+            && error.valid_up_to() == 0
+            && error.error_len().is_none()
+        {
+            return tail[start..].to_vec();
+        }
+    }
+    Vec::new()
+}
+
+/// The text of one event: `carry` and `bytes` decoded, less a cut character at the end unless it is the `last` event of
+/// its stream. Bytes that are no UTF-8 become U+FFFD.
+#[must_use]
+pub fn decode(carry: &[u8], bytes: &[u8], last: bool) -> String {
+    let rest = if last { 0 } else { undecoded(carry, bytes).len() };
+    if carry.is_empty() {
+        return String::from_utf8_lossy(&bytes[..bytes.len() - rest]).into_owned();
+    }
+    let mut whole = Vec::with_capacity(carry.len() + bytes.len());
+    whole.extend_from_slice(carry);
+    whole.extend_from_slice(bytes);
+    whole.truncate(whole.len() - rest);
+    String::from_utf8_lossy(&whole).into_owned()
+}

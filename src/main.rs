@@ -1,0 +1,2 @@
+//! Playhouse.
+fn main() {}
