@@ -1,1 +1,7 @@
-//! Playhouse.
+//! Playhouse: a cloud IDE on an actor-model distributed runtime.
+//!
+//! Import direction: `protocol` ← `sandbox` ← `host`; `protocol` ← `cluster`, `store` ← `actors` ← `http` ← `server`.
+
+pub mod clock;
+pub mod cluster;
+pub mod actors;

@@ -1,0 +1,13 @@
+//! The Sandbox: one life of one sandbox, from provisioning to its end, and its agent's link.
+
+mod handle;
+pub mod message;
+
+pub use message::{SandboxCommand, SandboxMessage};
+
+/// The Sandbox entity.
+#[derive(Debug)]
+pub struct Sandbox;
+
+/// A reference to a sandbox.
+pub type SandboxRef = crate::cluster::EntityRef<Sandbox>;
