@@ -4,4 +4,5 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod store;
 pub mod actors;
