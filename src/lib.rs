@@ -1,1 +1,2 @@
 //! Playhouse.
+pub mod store;
