@@ -133,7 +133,7 @@ fn connect_agents(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    AsyncFd::register(socket)
+    AsyncFd::register(socket).map_err(Into::into)
 }
 
 async fn serve(
