@@ -19,7 +19,10 @@ use rustix::net::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, unix::AsyncFd},
-    net::{UnixStream, unix::{OwnedReadHalf, OwnedWriteHalf}},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::mpsc,
 };
 use uuid::Uuid;

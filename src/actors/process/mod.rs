@@ -1,7 +1,7 @@
 //! The Process: its status, and its output on the way from the agent to the log and to every viewer.
 
-mod handle;
 pub mod command;
+mod handle;
 pub mod message;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
