@@ -10,7 +10,6 @@ use super::{
     cgroup::cpu_quota,
     ranges::RANGE_IDS,
     request::Request,
-    skeleton,
     stage::Staged,
     toolchains::INSIDE,
 };
@@ -65,7 +64,6 @@ pub fn config(request: &Request, staged: &Staged, unmerged: &[impl AsRef<Path>])
         tmpfs("/run", "755", 16 << 20, false),
         bound(&request.sockets, SANDBOX_SOCKETS, false),
         bound(Path::new("/usr"), "/usr", false),
-        bound(&staged.agent, skeleton::AGENT, false),
         bound(&staged.disk.join("workspace"), "/workspace", true),
         bound(&staged.disk.join("home"), super::environment::HOME, true),
     ];
@@ -137,7 +135,6 @@ mod tests {
             stage: "/run/playhouse/h/stage".into(),
             scratch: "/run/playhouse/h/1/runtime".into(),
             sockets: "/run/playhouse/h/1/sockets".into(),
-            agent: "/b/playhouse-agent".into(),
             log: "/d/agent.log".into(),
             toolchains: vec![("rust".into(), "/r".into())],
             cgroup: "/playhouse/h/1".into(),
@@ -146,7 +143,7 @@ mod tests {
             swap_limit: true,
             pids: 128,
             variables: vec![("PATH".into(), "/usr/bin".into())],
-            arguments: vec![skeleton::AGENT.into()],
+            arguments: vec!["/opt/playhouse/playhouse-agent".into()],
             token: [7; 32],
         }
     }
@@ -192,7 +189,7 @@ mod tests {
     fn neither_the_token_nor_a_host_path_is_in_what_a_program_sees() {
         let built = built();
         let text = built["process"].to_string();
-        assert!(!text.contains("/b/") && !text.contains("/r\""));
+        assert!(!text.contains("/d/") && !text.contains("/r\""));
         assert!(!built.to_string().contains("\"token\""));
     }
 }

@@ -129,7 +129,7 @@ impl Driver {
             std::thread::spawn(move || toolchains::find_all(home.as_deref()))
         };
         fs::create_dir_all(paths.run_dir.join("stage")).map_err(StepError::at("make the stage"))?;
-        let root = skeleton::build(&paths.run_dir.join("roots")).map_err(StepError::at("build the root directory"))?;
+        let root = skeleton::build(&paths.run_dir.join("roots"), &paths.agent).map_err(StepError::at("build the root directory"))?;
         let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;
         Ok(Self::Contained(Contained { paths, root, toolchains }))
     }
@@ -399,7 +399,6 @@ impl Contained {
             stage: self.paths.run_dir.join("stage"),
             scratch,
             sockets,
-            agent: self.paths.agent.clone(),
             log: slot.dir.join("agent.log"),
             toolchains: toolchains
                 .iter()

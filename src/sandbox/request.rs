@@ -29,8 +29,6 @@ pub struct Request {
     pub scratch: PathBuf,
     /// The directory of its sockets.
     pub sockets: PathBuf,
-    /// The agent's file.
-    pub agent: PathBuf,
     /// What the agent's standard error is appended to.
     pub log: PathBuf,
     /// Toolchains to bind: the name, and the directory.

@@ -29,7 +29,6 @@ const FILES: &[(&str, &str)] = &[
     ("etc/shells", "/bin/sh\n/bin/bash\n"),
     ("etc/bash.bashrc", BASHRC),
     ("etc/profile", "if [ \"${BASH-}\" ]; then . /etc/bash.bashrc; else PS1='$ '; fi\n"),
-    ("opt/playhouse/playhouse-agent", ""),
 ];
 
 const BASHRC: &str = "[ -z \"$PS1\" ] && return
@@ -51,14 +50,14 @@ pub const USR_LINKS: &[&str] = &["bin", "lib", "lib32", "lib64", "libx32", "sbin
 /// A copy has at most this many entries: /etc/ssl/certs has some hundreds.
 const COPIED_ENTRIES: usize = 20_000;
 
-/// Builds the skeleton in `dir` and says where it is. It is named by its content, so that sandboxes that run keep theirs
+/// Builds the skeleton in `dir`, with a copy of the agent in it, and says where it is. It is named by its content, so that sandboxes that run keep theirs
 /// when another host process builds a different one.
 ///
 /// # Errors
 /// What the file system said.
-pub fn build(dir: &Path) -> io::Result<PathBuf> {
+pub fn build(dir: &Path, agent: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(dir)?;
-    let fresh = dir.join(format!(".root-{}", std::process::id()));
+    let fresh = dir.join(format!(".skeleton-{}", std::process::id()));
     remove(&fresh)?;
     fs::create_dir(&fresh)?;
     for name in DIRECTORIES {
@@ -78,6 +77,8 @@ pub fn build(dir: &Path) -> io::Result<PathBuf> {
     for (name, text) in FILES {
         fs::write(fresh.join(name), text)?;
     }
+    // A copy and no bind: a bind would show in every sandbox's mountinfo where the agent lies on the host.
+    fs::copy(agent, fresh.join(&AGENT[1..]))?;
     symlink("/proc/self/mounts", fresh.join("etc/mtab"))?;
     symlink("../usr/lib/os-release", fresh.join("etc/os-release"))?;
     for name in USR_LINKS {
@@ -90,7 +91,7 @@ pub fn build(dir: &Path) -> io::Result<PathBuf> {
     }
     let mut hasher = blake3::Hasher::new();
     settle(&fresh, &mut hasher)?;
-    let root = dir.join(format!("root-{}", &hasher.finalize().to_hex().as_str()[..12]));
+    let root = dir.join(format!("skeleton-{}", &hasher.finalize().to_hex().as_str()[..12]));
     if root.exists() {
         remove(&fresh)?;
     } else {
@@ -172,8 +173,9 @@ mod tests {
     #[test]
     fn it_is_built_twice_and_holds_nothing_secret() {
         let dir = tempfile::tempdir().expect("a directory");
-        let root = build(dir.path()).expect("built");
-        assert_eq!(build(dir.path()).expect("built again"), root, "named by its content");
+        let agent = std::env::current_exe().expect("this program");
+        let root = build(dir.path(), &agent).expect("built");
+        assert_eq!(build(dir.path(), &agent).expect("built again"), root, "named by its content");
         assert!(root.join("etc/passwd").is_file());
         assert!(root.join("opt/toolchains/rust").is_dir());
         assert!(!root.join("etc/shadow").exists());

@@ -19,8 +19,6 @@ use super::{StepError, bundle::USER, loopback, request::Request};
 pub struct Staged {
     /// The disk's file system.
     pub disk: PathBuf,
-    /// The agent's file.
-    pub agent: PathBuf,
     /// The toolchains' directories, by name.
     pub toolchains: Vec<(String, PathBuf)>,
 }
@@ -31,7 +29,6 @@ impl Staged {
         let toolchains = request.stage.join("toolchains");
         Self {
             disk: request.stage.join("disk"),
-            agent: request.stage.join("agent"),
             toolchains: request.toolchains.iter().map(|(name, _)| (name.clone(), toolchains.join(name))).collect(),
         }
     }
@@ -53,8 +50,6 @@ pub(super) fn set(request: &Request) -> Result<Staged, StepError> {
     let staged = Staged::in_dir(request);
     let make = |dir: &Path| fs::create_dir_all(dir).map_err(StepError::at("make a mount point"));
     make(&staged.disk)?;
-    fs::write(&staged.agent, "").map_err(StepError::at("make a mount point"))?;
-    bind(&request.agent, &staged.agent).map_err(step("bind the agent"))?;
     for ((_, from), (_, to)) in request.toolchains.iter().zip(&staged.toolchains) {
         make(to)?;
         bind(from, to).map_err(step("bind a toolchain"))?;
