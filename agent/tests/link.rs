@@ -99,7 +99,6 @@ async fn unread_input_is_bounded_and_a_pipe_ends() {
         (taken, seq) = (taken + piece.len(), seq + 1);
     }
     assert!(taken <= INPUT_BYTES && taken > INPUT_BYTES - 2 * piece.len(), "{taken}");
-    // The program reads on once its line is whole: the number that was refused is taken then.
     let mut model = Model::default();
     node.send(NodeFrame::Cancel { process_id: id }).await;
     assert_eq!(node.finish(id, &mut model).await.signal, Some(15));
