@@ -48,7 +48,7 @@ const PACK_GRACE: Duration = Duration::from_secs(2);
 /// How long after that the pack waits for those that can't be killed.
 const PACK_PATIENCE: Duration = Duration::from_secs(4);
 
-type Dialling = Pin<Box<dyn Future<Output = Result<(UnixStream, u64), DialError>>>>;
+type Dialling = Pin<Box<dyn Future<Output = Result<(UnixStream, u64), DialError>> + Send>>;
 
 enum Event {
     Quit,

@@ -59,7 +59,10 @@ fn main() -> anyhow::Result<()> {
     let dialler = Dialler::new(config.sockets.join(NODE_SOCKET), config.sandbox_id, key);
     let processes = Processes::new(config.workspace, sandbox_variables());
     let ahead = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    ahead.block_on(Engine::new(processes, files, lane, dialler).run())?;
+    ahead.block_on(async {
+        // As a task: each wake of what `block_on` itself runs costs a write to the reactor's event descriptor.
+        tokio::spawn(Engine::new(processes, files, lane, dialler).run()).await
+    })??;
     // Files that are at work don't hold up the end.
     behind.shutdown_background();
     Ok(())

@@ -1,6 +1,6 @@
 //! The descriptors between the agent and one program, and when each is worth trying.
 
-use std::{io, os::fd::OwnedFd, rc::Rc};
+use std::{io, os::fd::OwnedFd, sync::Arc};
 
 use playhouse_protocol::{
     agent::PtySize,
@@ -51,7 +51,7 @@ pub enum Found {
 /// One direction of one descriptor.
 #[derive(Debug)]
 struct Wire {
-    fd: Rc<AsyncFd<OwnedFd>>,
+    fd: Arc<AsyncFd<OwnedFd>>,
     bell: Bell<Ready>,
 }
 
@@ -60,7 +60,7 @@ struct Wire {
 pub struct Wires {
     outputs: [Option<Wire>; 2],
     input: Option<Wire>,
-    terminal: Option<Rc<AsyncFd<OwnedFd>>>,
+    terminal: Option<Arc<AsyncFd<OwnedFd>>>,
 }
 
 const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
@@ -84,12 +84,14 @@ impl Wires {
     /// # Errors
     /// A descriptor can't be watched.
     pub fn new(process_id: Uuid, ends: Ends, bells: &Bells<Ready>) -> io::Result<Self> {
-        let wire =
-            |fd: &Rc<AsyncFd<OwnedFd>>, side| Wire { fd: Rc::clone(fd), bell: bells.bell(Ready { process_id, side }) };
+        let wire = |fd: &Arc<AsyncFd<OwnedFd>>, side| Wire {
+            fd: Arc::clone(fd),
+            bell: bells.bell(Ready { process_id, side }),
+        };
         let [stdout, stderr] = STREAMS.map(Side::Output);
         match ends {
             Ends::Terminal(fd) => {
-                let fd = Rc::new(watched(fd, Interest::READABLE | Interest::WRITABLE)?);
+                let fd = Arc::new(watched(fd, Interest::READABLE | Interest::WRITABLE)?);
                 Ok(Self {
                     outputs: [Some(wire(&fd, stdout)), None],
                     input: Some(wire(&fd, Side::Input)),
@@ -97,9 +99,9 @@ impl Wires {
                 })
             }
             Ends::Pipes { input, output, errors } => {
-                let input = Rc::new(watched(input, Interest::WRITABLE)?);
-                let output = Rc::new(watched(output, Interest::READABLE)?);
-                let errors = Rc::new(watched(errors, Interest::READABLE)?);
+                let input = Arc::new(watched(input, Interest::WRITABLE)?);
+                let output = Arc::new(watched(output, Interest::READABLE)?);
+                let errors = Arc::new(watched(errors, Interest::READABLE)?);
                 Ok(Self {
                     outputs: [Some(wire(&output, stdout)), Some(wire(&errors, stderr))],
                     input: Some(wire(&input, Side::Input)),
