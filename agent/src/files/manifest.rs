@@ -189,10 +189,11 @@ impl Work {
             Verdict::Keep => keep(&mut tree, path, None),
             Verdict::Write => {
                 // A file that moved is not fetched again.
-                if let (Disk::File(_), Some(Node::File { hash, .. }), false) =
-                    (disk, record.and_then(|record| record.tree.as_ref()), record.is_none_or(|record| record.racy))
+                if let (Disk::File(_), Some(record)) = (disk, record)
+                    && let Some(node @ Node::File { hash, .. }) = &record.tree
                     && needed.contains(hash)
                     && !salvaged.contains_key(hash)
+                    && is_sure(core, path, record, &disk, node)
                 {
                     let hash = *hash;
                     tree.versions.touch(path, self.version);
@@ -244,9 +245,11 @@ impl Work {
                     return Ok(());
                 }
                 let Node::File { hash, .. } = node else { return core.put(&mut tree, path, node, None, self.version) };
-                let content_is_there = matches!(disk, Disk::File(_))
-                    && same_content(known.as_ref().and_then(|record| record.tree.as_ref()), node);
-                if content_is_there {
+                let has_content = |record: &Record| {
+                    same_content(record.tree.as_ref(), node)
+                        && record.tree.as_ref().is_some_and(|known| is_sure(core, path, record, &disk, known))
+                };
+                if matches!(disk, Disk::File(_)) && known.as_ref().is_some_and(has_content) {
                     return core.put(&mut tree, path, node, None, self.version);
                 }
                 if let Some(temp) = salvaged.get_mut(hash) {
@@ -334,6 +337,13 @@ impl Work {
 fn keep(tree: &mut Tree, path: &str, node: Option<Node>) {
     tree.records.set(path, Record::unsettled(node));
     tree.marks.push((path.to_owned(), false));
+}
+
+/// Whether the disk certainly has what the record says the tree has.
+fn is_sure(core: &Core, path: &str, record: &Record, disk: &Disk, known: &Node) -> bool {
+    record.seen.as_ref() == Some(disk)
+        && record.standing == Standing::Agreed
+        && (!record.racy || holds(core, path, known))
 }
 
 /// Whether the disk holds exactly this file or link, by its content.

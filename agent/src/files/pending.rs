@@ -261,7 +261,7 @@ mod tests {
             let mut pending = Pending::default();
             let mut now = Duration::ZERO;
             let mut open = BTreeMap::new();
-            let mut taken = |pending: &mut Pending, open: &mut BTreeMap<String, Duration>, most, now: Duration| {
+            let taken = |pending: &mut Pending, open: &mut BTreeMap<String, Duration>, most, now: Duration| {
                 for due in pending.take(most, now) {
                     open.remove(&due.path);
                     pending.uploaded(&due.path, 100, now, now + ms(3));
