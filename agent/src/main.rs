@@ -8,6 +8,7 @@ mod config;
 mod dial;
 mod egress;
 mod engine;
+mod environment;
 mod files;
 mod init;
 mod input;
