@@ -1,8 +1,8 @@
 /** Programs and their terminals in the state. */
 
-import type { Process } from "../api-types.ts";
+import type { Process, ProcessStatus } from "../api-types.ts";
 import { commandTitle } from "../command.ts";
-import { type Action, type IdeState, isRunning, type ProcessInfo } from "./state.ts";
+import type { Action, IdeState, ProcessInfo } from "./state.ts";
 
 type ProcessAction = Extract<
   Action,
@@ -57,6 +57,8 @@ export function reduceProcesses(state: IdeState, action: ProcessAction): IdeStat
   }
 }
 
+const RANK: Readonly<Record<ProcessStatus, number>> = { pending: 0, running: 1, completed: 2, failed: 2, cancelled: 2 };
+
 /** What a list of programs says of one. */
 export function infoOf(process: Process): ProcessInfo {
   return {
@@ -72,9 +74,9 @@ export function infoOf(process: Process): ProcessInfo {
   };
 }
 
-/** A list answered late must not bring an ended program back to life. */
+/** An answer that comes late must not turn a program's status back. */
 function newer(before: ProcessInfo | undefined, after: ProcessInfo): ProcessInfo {
-  if (before === undefined || isRunning(before) || !isRunning(after)) return after;
+  if (before === undefined || RANK[before.status] <= RANK[after.status]) return after;
   const { status, exitCode, signal, reason } = before;
   return { ...after, status, exitCode, signal, reason };
 }

@@ -44,6 +44,7 @@ export type Dialog =
   | { readonly kind: "delete"; readonly file: FileEntry }
   | { readonly kind: "conflict"; readonly fileId: string; readonly theirs: string | null; readonly etag: string | null }
   | { readonly kind: "close"; readonly fileId: string }
+  | { readonly kind: "overwrite"; readonly names: readonly string[] }
   | { readonly kind: "share" };
 
 /** Whether the workspace is there at all. */

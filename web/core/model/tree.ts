@@ -32,6 +32,16 @@ export function treeRows(files: Iterable<FileEntry>, expanded: ReadonlySet<strin
   return rows;
 }
 
+/** `after` with the very objects of `before` wherever nothing changed, so that only rows that did are drawn again. */
+export function reuseRows(before: readonly TreeRow[], after: readonly TreeRow[]): TreeRow[] {
+  const known = new Map(before.map((row) => [row.file.id, row]));
+  return after.map((row) => {
+    const old = known.get(row.file.id);
+    const same = old !== undefined && old.file === row.file && old.level === row.level && old.expanded === row.expanded;
+    return same ? old : row;
+  });
+}
+
 function byKindAndName(a: FileEntry, b: FileEntry): number {
   if (a.is_directory !== b.is_directory) return a.is_directory ? -1 : 1;
   return a.path.localeCompare(b.path, undefined, { numeric: true });

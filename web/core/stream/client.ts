@@ -53,7 +53,7 @@ export type StreamEffect =
   | { type: "open"; sandboxId: string; token: string }
   | { type: "close" }
   | { type: "send"; data: string | Uint8Array }
-  | { type: "wait"; ms: number; then: StreamEvent }
+  | { type: "wait"; ms: number; next: StreamEvent }
   | { type: "connection"; connection: Connection }
   | {
       type: "output";
@@ -71,7 +71,7 @@ export type StreamEffect =
   | { type: "sandbox"; status: SandboxStatus; reason: string | null }
   | { type: "notice"; code: string; detail: string }
   | { type: "access_changed" }
-  | { type: "sandbox_gone" }
+  | { type: "sandbox_gone"; sandboxId: string }
   | { type: "signed_out" };
 
 type Phase = "off" | "token" | "opening" | "live" | "waiting";
@@ -197,7 +197,7 @@ export class StreamClient {
       case "access_changed":
         return this.#end([{ type: "access_changed" }]);
       case "sandbox_gone":
-        return this.#end([{ type: "sandbox_gone" }]);
+        return this.#end([{ type: "sandbox_gone", sandboxId: this.#sandboxId }]);
     }
   }
 
@@ -205,7 +205,7 @@ export class StreamClient {
     this.#phase = "waiting";
     const ms = backoffMs(this.#attempt, this.#random());
     this.#attempt += 1;
-    return [this.#connection(), { type: "wait", ms, then: { type: "retry" } }];
+    return [this.#connection(), { type: "wait", ms, next: { type: "retry" } }];
   }
 
   #end(effects: StreamEffect[]): StreamEffect[] {
@@ -333,7 +333,7 @@ export class StreamClient {
     if (processId === null || process === undefined) return [notice];
     switch (code) {
       case "input_full":
-        return [{ type: "wait", ms: INPUT_FULL_MS, then: { type: "retry_input", processId } }];
+        return [{ type: "wait", ms: INPUT_FULL_MS, next: { type: "retry_input", processId } }];
       case "process_ended":
       case "process_not_found":
       case "not_permitted":

@@ -63,7 +63,7 @@ export function parseMessage(text: string): ServerMessage | null {
     return null;
   }
   if (!isFields(fields)) return null;
-  switch (fields["type"]) {
+  switch (fields.type) {
     case "hello":
       return hello(fields);
     case "status": {
@@ -90,8 +90,8 @@ export function parseMessage(text: string): ServerMessage | null {
     }
     case "truncated": {
       const processId = string(fields, "process_id");
-      const from = parseId(fields["from_id"]);
-      const to = parseId(fields["to_id"]);
+      const from = parseId(fields.from_id);
+      const to = parseId(fields.to_id);
       if (processId === null || from === null || to === null) return null;
       const reason = string(fields, "reason") ?? "";
       return { type: "truncated", processId, from, to, bytes: number(fields, "bytes") ?? 0, reason };
@@ -105,7 +105,7 @@ export function parseMessage(text: string): ServerMessage | null {
     case "notice": {
       const code = string(fields, "code") ?? "unknown";
       const detail = string(fields, "detail") ?? code;
-      if (fields["type"] === "notice") return { type: "notice", code, detail };
+      if (fields.type === "notice") return { type: "notice", code, detail };
       return { type: "error", code, detail, processId: string(fields, "process_id") };
     }
     default:
@@ -125,8 +125,8 @@ function hello(fields: Fields): ServerMessage | null {
     processes.push({
       processId,
       status,
-      firstId: parseId(item["first_id"]),
-      lastId: parseId(item["last_id"]),
+      firstId: parseId(item.first_id),
+      lastId: parseId(item.last_id),
       inputSeq: number(item, "input_seq") ?? 0,
     });
   }

@@ -68,9 +68,19 @@ export function Home(props: { api: Api; me: Me }) {
           Create workspace
         </button>
       </form>
-      <Show when={trouble()}>{(text) => <p class="trouble" role="alert">{text()}</p>}</Show>
+      <Show when={trouble()}>
+        {(text) => (
+          <p class="trouble" role="alert">
+            {text()}
+          </p>
+        )}
+      </Show>
       <Show when={workspaces.error}>
-        {(error) => <p class="trouble" role="alert">{sentence(error())}</p>}
+        {(error) => (
+          <p class="trouble" role="alert">
+            {sentence(error())}
+          </p>
+        )}
       </Show>
       <ul class="workspaces" aria-label="Workspaces">
         <For

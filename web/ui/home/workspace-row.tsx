@@ -10,7 +10,8 @@ export function WorkspaceRow(props: {
   onShare: () => void;
   onDelete: () => void;
 }) {
-  const date = () => new Date(props.workspace.updated_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const date = () =>
+    new Date(props.workspace.updated_at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const owned = () => props.workspace.role === "owner";
   return (
     <li class="workspace">

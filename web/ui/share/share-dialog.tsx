@@ -113,9 +113,7 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
               <IconButton
                 icon="copy"
                 label="Copy link"
-                onClick={() =>
-                  void attempt(() => navigator.clipboard.writeText(new URL(link.url, location.href).href))
-                }
+                onClick={() => void attempt(() => navigator.clipboard.writeText(new URL(link.url, location.href).href))}
               />
               <IconButton
                 icon="trash"
@@ -142,7 +140,11 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
         </button>
       </form>
       <Show when={trouble() ?? (members.error ? sentence(members.error) : null)}>
-        {(text) => <p class="trouble" role="alert">{text()}</p>}
+        {(text) => (
+          <p class="trouble" role="alert">
+            {text()}
+          </p>
+        )}
       </Show>
       <ModalButtons>
         <button type="button" class="button primary" onClick={() => props.onClose()}>

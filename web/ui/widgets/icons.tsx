@@ -14,7 +14,8 @@ const PATHS = {
   play: "M4.5 2.5v11l9-5.5z",
   stop: "M4 4h8v8H4z",
   terminal: "M2.5 4.5 6 8l-3.5 3.5M7.5 12h6",
-  share: "M11.5 5a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5zM4.5 9.75a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5zM11.5 14.5a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5zM6 7.2l4-3M6 8.8l4 3",
+  share:
+    "M11.5 5a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5zM4.5 9.75a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5zM11.5 14.5a1.75 1.75 0 1 0 0-3.5 1.75 1.75 0 0 0 0 3.5zM6 7.2l4-3M6 8.8l4 3",
   copy: "M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z",
   save: "M2.5 2.5h9l2 2v9h-11zM5 2.5v4h5v-4M5 13.5v-4h6v4",
 } as const;
@@ -23,7 +24,7 @@ export type IconName = keyof typeof PATHS;
 
 export function Icon(props: { name: IconName }) {
   return (
-    <svg class="icon" viewBox="0 0 16 16" aria-hidden="true" focusable="false">
+    <svg class="icon" viewBox="0 0 16 16" aria-hidden="true">
       <path d={PATHS[props.name]} />
     </svg>
   );
