@@ -1,4 +1,4 @@
-import { createEffect, For, onCleanup, onMount, Show } from "solid-js";
+import { createEffect, createMemo, For, onCleanup, onMount, Show } from "solid-js";
 import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
@@ -7,7 +7,7 @@ import type { Workbench } from "./workbench.ts";
 /** The terminals: tabs, and the one that is looked at. */
 export function TerminalPane(props: { bench: Workbench }) {
   const state = () => props.bench.state;
-  const active = () => state().activeTerminal;
+  const active = createMemo(() => state().activeTerminal);
   const process = () => state().processes.get(active() ?? "");
   let host!: HTMLDivElement;
   const terminal = () => {

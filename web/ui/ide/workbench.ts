@@ -1,6 +1,6 @@
 /** Wires one workspace's page: state, files, programs, stream. Components get it whole and only render. */
 
-import { createEffect, createSignal, on, onCleanup } from "solid-js";
+import { createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { Workspace } from "../../core/api-types.ts";
 import { reduce } from "../../core/model/reduce.ts";
@@ -27,7 +27,6 @@ export class Workbench {
   /** Sandboxes that the stream said are over, whatever an older answer says. */
   readonly #ended = new Set<string>();
   readonly #reloading = new Set<string>();
-  #role: string | null = null;
   #accessAsked = Number.NEGATIVE_INFINITY;
   /** What was open before a reload is open again, so what is open now may be remembered instead. */
   #restored = false;
@@ -187,27 +186,18 @@ export class Workbench {
   /** What follows from the state by itself. */
   #follow(): void {
     const { state } = this.context;
+    // Memos, so that an effect runs when its value changes and not whenever anything in the state does.
+    const filesWanted = createMemo(() => state().filesWanted);
+    const processesWanted = createMemo(() => state().processesWanted);
+    const editable = createMemo(() => mayEdit(state()));
+    createEffect(on(filesWanted, () => void this.#listFiles(), { defer: true }));
+    createEffect(on(processesWanted, () => void this.#listProcesses(), { defer: true }));
     createEffect(
-      on(
-        () => state().filesWanted,
-        () => void this.#listFiles(),
-        { defer: true },
-      ),
+      on(editable, (may) => {
+        this.documents.setReadOnly(!may);
+        this.runs.syncAllWritable();
+      }),
     );
-    createEffect(
-      on(
-        () => state().processesWanted,
-        () => void this.#listProcesses(),
-        { defer: true },
-      ),
-    );
-    createEffect(() => this.documents.setReadOnly(!mayEdit(state())));
-    createEffect(() => {
-      const role = workspaceOf(state())?.role ?? null;
-      if (role === this.#role) return;
-      this.#role = role;
-      this.runs.syncAllWritable();
-    });
     // A clean open file follows the server's text.
     createEffect(() => {
       for (const tab of state().tabs) {
