@@ -28,6 +28,7 @@ export class IdePage {
 
   /** The text of the editor that is shown. Only small files: the editor draws what fits. */
   async editorText(): Promise<string> {
+    // biome-ignore lint/performance/useDomNodeTextContent: only innerText has the line breaks
     return (await this.page.locator(".cm-content").innerText()).replaceAll("\u00a0", " ");
   }
 

@@ -8,8 +8,11 @@ type FileAction = Extract<Action, { type: "file_list" | "file_written" | "file_r
 
 export function reduceFiles(state: IdeState, action: FileAction): IdeState {
   switch (action.type) {
-    case "file_list":
-      return { ...state, files: new Map(action.files.map((file) => [file.id, file])) };
+    case "file_list": {
+      const files = new Map(action.files.map((file) => [file.id, kept(state.files.get(file.id), file)]));
+      const same = files.size === state.files.size && [...files].every(([id, file]) => state.files.get(id) === file);
+      return same ? state : { ...state, files };
+    }
     case "file_written": {
       const files = new Map(state.files);
       const before = files.get(action.file.id);
@@ -22,6 +25,20 @@ export function reduceFiles(state: IdeState, action: FileAction): IdeState {
     case "files_changed":
       return changed(state, action);
   }
+}
+
+/** The very object that was known where nothing of it changed, so that a list asked for again redraws nothing. */
+function kept(before: FileEntry | undefined, after: FileEntry): FileEntry {
+  const same =
+    before !== undefined &&
+    before.path === after.path &&
+    before.etag === after.etag &&
+    before.size === after.size &&
+    before.is_directory === after.is_directory &&
+    before.executable === after.executable &&
+    before.symlink_target === after.symlink_target &&
+    before.updated_at === after.updated_at;
+  return same ? before : after;
 }
 
 /** All that lies below a moved directory moves with it. */

@@ -78,6 +78,14 @@ describe("files", () => {
     expect(fresh.filesWanted).toBe(1);
   });
 
+  it("that are listed again and did not change stay the very same", () => {
+    const before = stateAfter(list(file("a", "/a"), file("b", "/b")));
+    expect(reduce(before, list(file("a", "/a"), file("b", "/b"))).files).toBe(before.files);
+    const after = reduce(before, list(file("a", "/a"), file("b", "/b", "2")));
+    expect(after.files.get("a")).toBe(before.files.get("a"));
+    expect(after.files.get("b")?.etag).toBe("2");
+  });
+
   it("that moved are not removed by their old path", () => {
     const state = stateAfter(list(file("a", "/old")), {
       type: "files_changed",

@@ -17,6 +17,8 @@ const look = EditorView.theme(
     ".cm-matchingBracket, &.cm-focused .cm-matchingBracket": { backgroundColor: "#31415c", outline: "none" },
     ".cm-searchMatch": { backgroundColor: "#5a4a1f" },
     ".cm-searchMatch-selected": { backgroundColor: "#8a6d1c" },
+    "&.cm-merge-a .cm-changedText": { background: "#5a2c30" },
+    "&.cm-merge-b .cm-changedText": { background: "#234a38" },
     ".cm-panels": { backgroundColor: "#1b212b", color: "#d6dbe5", borderColor: "#2a3240" },
     ".cm-tooltip": { backgroundColor: "#1f2631", border: "1px solid #333d4d", borderRadius: "6px" },
     ".cm-tooltip-autocomplete > ul > li[aria-selected]": { backgroundColor: "#2c3a52", color: "#fff" },

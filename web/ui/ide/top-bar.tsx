@@ -1,4 +1,4 @@
-import { onCleanup, onMount, Show } from "solid-js";
+import { createEffect, onCleanup, onMount, Show } from "solid-js";
 import { needsFile, runCommandFor } from "../../core/command.ts";
 import { type IdeState, isRunning, mayEdit, workspaceOf } from "../../core/model/state.ts";
 import { followInPage } from "../router.ts";
@@ -25,6 +25,8 @@ export function TopBar(props: { bench: Workbench }) {
   };
   const onKey = (event: KeyboardEvent): void => {
     if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "s") return;
+    // In a terminal it is the program's key.
+    if (event.target instanceof Element && event.target.closest(".terminal-host") !== null) return;
     event.preventDefault();
     const active = state().activeFile;
     if (active !== null && state().dialog === null) void props.bench.files.save(active);
@@ -32,6 +34,9 @@ export function TopBar(props: { bench: Workbench }) {
   const onLeave = (event: BeforeUnloadEvent): void => {
     if (state().tabs.some((tab) => tab.dirty)) event.preventDefault();
   };
+  createEffect(() => {
+    document.title = `${workspace()?.name ?? ""} – Playhouse`;
+  });
   onMount(() => {
     window.addEventListener("keydown", onKey);
     window.addEventListener("beforeunload", onLeave);
@@ -39,6 +44,7 @@ export function TopBar(props: { bench: Workbench }) {
   onCleanup(() => {
     window.removeEventListener("keydown", onKey);
     window.removeEventListener("beforeunload", onLeave);
+    document.title = "Playhouse";
   });
   return (
     <header class="top-bar">

@@ -3,7 +3,7 @@
 import { FitAddon } from "@xterm/addon-fit";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
-import { isReport } from "./reports.ts";
+import { isReport } from "../../core/stream/reports.ts";
 
 /** Lines kept above the screen. The server keeps bytes; this bounds the page's memory. */
 const SCROLLBACK_LINES = 20_000;
@@ -20,7 +20,7 @@ const THEME = {
   cursor: "#7ee0b8",
   cursorAccent: "#0f1319",
   selectionBackground: "#2c3a52",
-  black: "#2a3240",
+  black: "#566073",
   red: "#ff8a80",
   green: "#8fdc9a",
   yellow: "#f0d27a",
@@ -28,7 +28,7 @@ const THEME = {
   magenta: "#c79bf0",
   cyan: "#6fd6d6",
   white: "#d6dbe5",
-  brightBlack: "#6b7688",
+  brightBlack: "#7d889b",
   brightRed: "#ffaaa2",
   brightGreen: "#aef0b8",
   brightYellow: "#ffe69a",
