@@ -1,7 +1,7 @@
 /** What the page of one workspace knows. Plain data; only the reducer makes new ones. */
 
 import type { FileEntry, Process, ProcessStatus, Role, SandboxStatus, Template, Workspace } from "../api-types.ts";
-import type { Connection } from "../stream/client.ts";
+import type { Connection } from "../stream/events.ts";
 
 /** An open file. Its text is the editor's; here is what everyone else must know of it. */
 export interface Tab {

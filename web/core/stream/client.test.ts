@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { StreamClient, type StreamEffect } from "./client.ts";
+import { StreamClient } from "./client.ts";
+import type { StreamEffect } from "./events.ts";
 import { uuidBytes } from "./frames.ts";
 
 const SANDBOX = "00000000-0000-4000-8000-00000000000a";

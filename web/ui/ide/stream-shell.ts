@@ -2,7 +2,8 @@
 
 import type { Api } from "../../core/api.ts";
 import { Problem } from "../../core/problem.ts";
-import { StreamClient, type StreamEffect, type StreamEvent, type TokenFailure } from "../../core/stream/client.ts";
+import { StreamClient } from "../../core/stream/client.ts";
+import type { StreamEffect, StreamEvent, TokenFailure } from "../../core/stream/events.ts";
 import { BINARY_SUBPROTOCOL } from "../../core/stream/frames.ts";
 
 export type PageEffect = Exclude<StreamEffect, { type: "fetch_token" | "open" | "close" | "send" | "wait" }>;
