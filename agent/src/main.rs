@@ -30,8 +30,8 @@ use crate::{
     spawn::sandbox_variables,
 };
 
-/// How many threads may work on files at once: each is one of the sandbox's processes.
-const FILE_THREADS: usize = 4;
+/// How many threads may work on files at once. Each counts as one of the sandbox's processes while it lives.
+const FILE_THREADS: usize = 16;
 
 fn main() -> anyhow::Result<()> {
     if std::env::args().nth(1).is_some_and(|argument| argument == "--version") {

@@ -51,6 +51,8 @@ pub struct Processes {
     by_pid: HashMap<i32, Uuid>,
     /// Those that may have something to send, each once.
     queue: VecDeque<Uuid>,
+    /// Those that have ended and whose last output is being read.
+    draining: Vec<Uuid>,
     /// Sessions to kill, soonest first.
     kills: VecDeque<(Instant, i32)>,
     bells: Bells<Ready>,
@@ -67,6 +69,7 @@ impl Processes {
             all: HashMap::new(),
             by_pid: HashMap::new(),
             queue: VecDeque::new(),
+            draining: Vec::new(),
             kills: VecDeque::new(),
             bells: Bells::new(),
             buffer: Box::new([0; CHUNK_BYTES]),
@@ -104,6 +107,8 @@ impl Processes {
             match spawned.and_then(|spawned| Ok((spawned.pid, watched(id, spawned, &start, &self.bells)?))) {
                 Ok((pid, wires)) => {
                     self.by_pid.insert(pid, id);
+                    // A number is only given anew when the session that had it is empty.
+                    self.kills.retain(|(_, session)| *session != pid);
                     process.run(pid, wires);
                 }
                 Err(error) => fail(process, &start, &error),
@@ -202,6 +207,7 @@ impl Processes {
                 && rustix::fs::statvfs(&self.workspace)
                     .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES);
             process.ended(how, is_full.then(|| "disk_full".to_owned()), Instant::now(), now_ms());
+            self.draining.push(id);
             self.touch(id);
         }
     }
@@ -210,7 +216,8 @@ impl Processes {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let kill = self.kills.front().map(|(at, _)| *at);
-        self.all.values().filter_map(Process::drains_at).chain(kill).min()
+        let draining = self.draining.iter().filter_map(|id| self.all.get(id)).filter_map(Process::drains_at);
+        draining.chain(kill).min()
     }
 
     /// Does what is due.
@@ -221,15 +228,13 @@ impl Processes {
             }
             kill_session(session);
         }
-        let due: Vec<Uuid> = self
-            .all
-            .iter()
-            .filter(|(_, process)| process.drains_at().is_some_and(|at| at <= now))
-            .map(|(id, _)| *id)
-            .collect();
-        for id in due {
-            if let Some(process) = self.all.get_mut(&id) {
+        for id in std::mem::take(&mut self.draining) {
+            let Some(process) = self.all.get_mut(&id) else { continue };
+            if process.drains_at().is_some_and(|at| at <= now) {
                 process.drain(now_ms(), &mut self.buffer);
+            }
+            if process.is_live() {
+                self.draining.push(id);
             }
             self.touch(id);
         }

@@ -264,9 +264,71 @@ async fn a_pack_stops_what_runs_and_a_term_ends_all() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let status = tokio::task::spawn_blocking(move || (agent.child.wait(), agent)).await.unwrap();
     assert!(status.0.unwrap().success());
-    // The agent's orphan is reaped by whoever inherits it; until then it is a zombie.
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", program.as_raw_nonzero()));
-    assert!(stat.map_or(true, |stat| stat.contains(") Z ")), "the program lives on");
+    // It is reaped by whoever inherits it; until then it is a zombie.
+    let stat = format!("/proc/{}/stat", program.as_raw_nonzero());
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn as_init_it_reaps_orphans_and_leaves_nothing_running() {
+    let Some(mut agent) = Agent::start_as_init() else {
+        return eprintln!("not tried: no PID namespace can be made here");
+    };
+    let mut node = agent.ready_node().await;
+    let script = "for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'exit 3' &); done; (setsid tail -f /dev/null &); \
+                  while ps -eo stat= | grep -q Z; do sleep 0.02; done; \
+                  until [ \"$(ps -o ppid= -C tail | tr -d ' ')\" = 1 ]; do sleep 0.02; done";
+    let start = shell(&agent, script, true);
+    node.start(&start).await;
+    let mut model = Model::default();
+    assert_eq!(node.finish(start.process_id, &mut model).await.code, Some(0));
+    // Nothing of a sandbox runs while it is packed.
+    node.send(NodeFrame::Pack { tag: 3 }).await;
+    let start = shell(&agent, "while ps -C tail >/dev/null; do sleep 0.02; done", false);
+    node.start(&start).await;
+    assert_eq!(node.finish(start.process_id, &mut Model::default()).await.code, Some(0));
+    let children = format!("/proc/{0}/task/{0}/children", agent.child.id());
+    let init = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(init).unwrap(), rustix::process::Signal::TERM)
+        .unwrap();
+    let (status, _agent) = tokio::task::spawn_blocking(move || (agent.child.wait(), agent)).await.unwrap();
+    assert!(status.unwrap().success());
+}
+
+#[tokio::test]
+async fn many_processes_at_once_all_end_well() {
+    let agent = Agent::start();
+    let mut node = agent.ready_node().await;
+    let starts: Vec<_> = (0..60).map(|number| shell(&agent, &format!("seq {number} 2000"), number % 2 == 0)).collect();
+    for start in &starts {
+        node.send(NodeFrame::Start(start.clone())).await;
+    }
+    for (number, start) in starts.iter().enumerate() {
+        let mut model = Model::default();
+        assert_eq!(node.finish(start.process_id, &mut model).await.code, Some(0));
+        let expected: String = (number..=2000).map(|line| format!("{line}\n")).collect();
+        assert!(model.text().replace('\r', "") == expected, "{number}");
+    }
+}
+
+/// How much output goes through. Run it by hand.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn how_fast_output_flows() {
+    let agent = Agent::start();
+    let mut node = agent.ready_node().await;
+    for (script, pty) in [("head -c 100000000 /dev/zero", false), ("yes | head -c 20000000", true)] {
+        let start = shell(&agent, script, pty);
+        let since = Instant::now();
+        node.start(&start).await;
+        let mut model = Model::default();
+        node.finish(start.process_id, &mut model).await;
+        let chunks = model.chunks.len();
+        let bytes: usize = model.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
+        println!("{script}: {} MB/s in {chunks} chunks", bytes as u128 / since.elapsed().as_micros());
+    }
 }
 
 /// How long a key takes to a program and back. Run it by hand: `cargo test --release … -- --ignored --nocapture`.

@@ -40,6 +40,25 @@ pub struct Agent {
 
 impl Agent {
     pub fn start() -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_playhouse-agent")))
+    }
+
+    /// As the first process of its own PID namespace, where the machine lets us make one.
+    pub fn start_as_init() -> Option<Self> {
+        let unshare = || {
+            let mut command = Command::new("unshare");
+            command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+            command
+        };
+        if !unshare().arg("true").status().is_ok_and(|status| status.success()) {
+            return None;
+        }
+        let mut command = unshare();
+        command.arg(env!("CARGO_BIN_EXE_playhouse-agent"));
+        Some(Self::start_by(command))
+    }
+
+    fn start_by(mut command: Command) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for name in ["workspace", "home"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
@@ -51,7 +70,6 @@ impl Agent {
             .unwrap();
         giver.write_all(&TOKEN).unwrap();
         drop(giver);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse-agent"));
         command
             .env("PLAYHOUSE_SANDBOX_ID", sandbox_id.to_string())
             .env("PLAYHOUSE_SOCKETS", dir.path())
@@ -283,7 +301,7 @@ impl Model {
     }
 
     pub fn bytes(&self) -> Vec<u8> {
-        self.chunks.iter().flat_map(|chunk| chunk.bytes.clone()).collect()
+        self.chunks.iter().map(|chunk| chunk.bytes.as_slice()).collect::<Vec<_>>().concat()
     }
 
     pub fn text(&self) -> String {
