@@ -265,7 +265,7 @@ impl Pair {
                 changed.changed().await.unwrap();
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
             panic!("waited in vain for: {what}\n{:?}", self.state.lock().unwrap().tree);
         }
     }
@@ -308,9 +308,10 @@ impl Pair {
         let (disk, tree) = (self.disk(), self.state.lock().unwrap().tree.clone());
         let differ: BTreeSet<_> = disk.keys().chain(tree.keys()).filter(|path| disk.get(*path) != tree.get(*path)).collect();
         for path in differ {
-            eprintln!("{path}: disk {:?} tree {:?}", disk.get(path), tree.get(path));
+            let record = self.files.core.tree().records.get(path).cloned();
+            eprintln!("{path}: {}", short(&(disk.get(path), tree.get(path), record)));
         }
-        panic!("disk and tree stay apart");
+        panic!("disk and tree stay apart; {:?}", self.state.lock().unwrap().notices);
     }
 }
 
