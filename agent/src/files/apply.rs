@@ -101,14 +101,7 @@ impl Core {
     ///
     /// # Errors
     /// The disk is full or something resists.
-    pub fn put(
-        &self,
-        tree: &mut Tree,
-        path: &str,
-        node: &Node,
-        content: Option<Temp>,
-        version: u64,
-    ) -> io::Result<()> {
+    pub fn put(&self, tree: &mut Tree, path: &str, node: &Node, content: Option<Temp>, version: u64) -> io::Result<()> {
         tree.versions.touch(path, version);
         self.make_parents(tree, path, version)?;
         let before = self.root.look(path)?;
@@ -149,9 +142,10 @@ impl Core {
     }
 
     fn put_mode(&self, tree: &mut Tree, path: &str, node: &Node, before: &Disk) -> io::Result<()> {
-        let known = tree.records.get(path).is_some_and(|record| {
-            record.seen == Some(*before) && same_content(record.tree.as_ref(), node)
-        });
+        let known = tree
+            .records
+            .get(path)
+            .is_some_and(|record| record.seen == Some(*before) && same_content(record.tree.as_ref(), node));
         if let Disk::File(stamp) = before {
             self.root.set_mode(path, mode_for(node, Some(stamp.mode)))?;
         }

@@ -120,9 +120,8 @@ fn settle_one(tree: &mut Tree, path: &str, record: Option<Record>, version: u64,
 fn implied_parents(tree: &mut Tree, path: &str) -> Vec<String> {
     let mut implied = Vec::new();
     let mut above = paths::parent(path);
-    let is_directory = |tree: &Tree, path: &str| {
-        tree.records.get(path).is_some_and(|record| record.tree == Some(Node::Directory))
-    };
+    let is_directory =
+        |tree: &Tree, path: &str| tree.records.get(path).is_some_and(|record| record.tree == Some(Node::Directory));
     while let Some(parent) = above.filter(|parent| !is_directory(tree, parent)) {
         tree.records.set(parent, Record::unsettled(Some(Node::Directory)));
         implied.push(parent.to_owned());

@@ -8,32 +8,29 @@
 //! Invariant: a report that was sent and not answered is never assumed to be committed or lost; its paths are reported
 //! anew. Invariant: no path is resolved through a link that a program made.
 
-mod stamp;
-pub mod root;
-pub mod temp;
-mod record;
-mod diff;
-mod versions;
-mod core;
-mod spool;
 mod apply;
-mod wants;
-mod manifest;
-mod watch;
-mod scan;
-mod read;
-mod pending;
-mod upload;
-mod report;
-mod flight;
+mod core;
+mod diff;
 mod engine;
+mod flight;
+mod manifest;
+mod pending;
+mod read;
+mod record;
+mod report;
+pub mod root;
+mod scan;
+mod spool;
+mod stamp;
+pub mod temp;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod versions;
+mod wants;
+mod watch;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use playhouse_protocol::agent::{AgentFrame, NodeFrame};
 use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};

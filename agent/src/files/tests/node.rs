@@ -9,9 +9,7 @@ use std::{
 };
 
 use playhouse_protocol::{
-    agent::{
-        AgentFrame, Change, Content, Entry, Hash, INLINE_BYTES, Node, NodeFrame, PIECE_BYTES, Settings,
-    },
+    agent::{AgentFrame, Change, Content, Entry, Hash, INLINE_BYTES, Node, NodeFrame, PIECE_BYTES, Settings},
     path as paths,
 };
 use tokio::{
@@ -125,9 +123,7 @@ impl State {
                 } else {
                     transfer += 1;
                     frames.extend(
-                        bytes
-                            .chunks(PIECE_BYTES)
-                            .map(|piece| NodeFrame::Content { transfer, bytes: piece.to_vec() }),
+                        bytes.chunks(PIECE_BYTES).map(|piece| NodeFrame::Content { transfer, bytes: piece.to_vec() }),
                     );
                     Content::Transfer(transfer)
                 };
@@ -175,7 +171,8 @@ impl Pair {
     pub fn seed(&self, path: &str, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap();
         state.blobs.insert(hash(bytes), bytes.to_vec());
-        let change = Change::Put { path: path.to_owned(), node: file(bytes, false), content: Some(Content::Transfer(0)) };
+        let change =
+            Change::Put { path: path.to_owned(), node: file(bytes, false), content: Some(Content::Transfer(0)) };
         state.apply(std::slice::from_ref(&change));
         state.version += 1;
         let version = state.version;
@@ -306,7 +303,8 @@ impl Pair {
             }
         }
         let (disk, tree) = (self.disk(), self.state.lock().unwrap().tree.clone());
-        let differ: BTreeSet<_> = disk.keys().chain(tree.keys()).filter(|path| disk.get(*path) != tree.get(*path)).collect();
+        let differ: BTreeSet<_> =
+            disk.keys().chain(tree.keys()).filter(|path| disk.get(*path) != tree.get(*path)).collect();
         for path in differ {
             let record = self.files.core.tree().records.get(path).cloned();
             eprintln!("{path}: {}", short(&(disk.get(path), tree.get(path), record)));
@@ -394,7 +392,13 @@ async fn answer(
                     state.wanted += hashes.len();
                     for hash in hashes {
                         let Some(bytes) = state.blobs.get(&hash) else {
-                            replies.push(NodeFrame::Wanted { hash, offset: 0, bytes: vec![], last: true, failed: true });
+                            replies.push(NodeFrame::Wanted {
+                                hash,
+                                offset: 0,
+                                bytes: vec![],
+                                last: true,
+                                failed: true,
+                            });
                             continue;
                         };
                         let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
