@@ -40,13 +40,7 @@ pub enum Packed {
 ///
 /// # Errors
 /// Something cannot be read or changes meanwhile; what was sent is then void.
-pub fn pack(
-    workspace: &Path,
-    home: &Path,
-    settings: &Settings,
-    tag: u64,
-    outbox: &Outbox,
-) -> anyhow::Result<Packed> {
+pub fn pack(workspace: &Path, home: &Path, settings: &Settings, tag: u64, outbox: &Outbox) -> anyhow::Result<Packed> {
     let roots = Roots::open(workspace, home).context("opening the workspace and the home directory")?;
     let mut units = roots.units(settings).context("looking for what to pack")?;
     let most = settings.max_environment_bytes;

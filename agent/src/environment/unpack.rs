@@ -246,7 +246,8 @@ impl Unpacker<'_> {
             Err(error) if error == Errno::NOENT => {}
             other => return Ok(other?),
         }
-        let mut ends: Vec<usize> = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
+        let mut ends: Vec<usize> =
+            path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at).collect();
         ends.push(path.len());
         for end in ends {
             let (parent, name) = root.parent(&path[..end])?;

@@ -31,10 +31,20 @@ impl Core {
                             continue;
                         }
                     };
-                    let done = self.push_put(version, &path, &node, content);
-                    if done.is_err() {
-                        self.set_aside(&mut self.tree(), &path, Some(node));
-                    }
+                    let done = match self.push_put(version, &path, &node, content) {
+                        Err(error) if is_race(&error) => {
+                            // A program changed the folders at that moment: it has the last word, and it is told.
+                            let mut tree = self.tree();
+                            tree.records.set(&path, Record::unsettled(Some(node)));
+                            tree.marks.push((path.clone(), false));
+                            Ok(())
+                        }
+                        Err(error) => {
+                            self.set_aside(&mut self.tree(), &path, Some(node));
+                            Err(error)
+                        }
+                        Ok(()) => Ok(()),
+                    };
                     (path, done)
                 }
                 Change::Remove { path } => {
@@ -58,6 +68,10 @@ impl Core {
         let mut tree = self.tree();
         if !tree.is_ours(path) || tree.versions.decided(path, version) {
             return Ok(());
+        }
+        if *node != Node::Directory && tree.versions.decided_below(path, version) {
+            // A later report has made it a directory again; what it did not speak of was gone in between.
+            return self.remove_undecided(&mut tree, path, version);
         }
         if self.is_ahead(&tree, path)? {
             tree.records.set(path, Record::unsettled(Some(node.clone())));
@@ -87,16 +101,9 @@ impl Core {
     ///
     /// # Errors
     /// The disk is full or something resists.
-    pub fn put(
-        &self,
-        tree: &mut Tree,
-        path: &str,
-        node: &Node,
-        content: Option<Temp>,
-        version: u64,
-    ) -> io::Result<()> {
+    pub fn put(&self, tree: &mut Tree, path: &str, node: &Node, content: Option<Temp>, version: u64) -> io::Result<()> {
         tree.versions.touch(path, version);
-        self.make_parents(tree, path)?;
+        self.make_parents(tree, path, version)?;
         let before = self.root.look(path)?;
         let is_directory = before == Disk::Directory;
         if is_directory && *node != Node::Directory {
@@ -135,9 +142,10 @@ impl Core {
     }
 
     fn put_mode(&self, tree: &mut Tree, path: &str, node: &Node, before: &Disk) -> io::Result<()> {
-        let known = tree.records.get(path).is_some_and(|record| {
-            record.seen == Some(*before) && same_content(record.tree.as_ref(), node)
-        });
+        let known = tree
+            .records
+            .get(path)
+            .is_some_and(|record| record.seen == Some(*before) && same_content(record.tree.as_ref(), node));
         if let Disk::File(stamp) = before {
             self.root.set_mode(path, mode_for(node, Some(stamp.mode)))?;
         }
@@ -160,7 +168,7 @@ impl Core {
         }
     }
 
-    fn make_parents(&self, tree: &mut Tree, path: &str) -> io::Result<()> {
+    fn make_parents(&self, tree: &mut Tree, path: &str, version: u64) -> io::Result<()> {
         let Some(parent) = paths::parent(path) else { return Ok(()) };
         if self.root.directory(parent).is_ok() {
             return Ok(());
@@ -172,6 +180,7 @@ impl Core {
                 Disk::Absent => {}
                 Disk::Symlink(_) | Disk::File(_) | Disk::Other(..) => self.root.remove(above)?,
             }
+            tree.versions.touch(above, version);
             self.make_directory(above)?;
             tree.records.set(above, Record::agreed(Node::Directory, Disk::Directory, 0));
         }
@@ -189,16 +198,21 @@ impl Core {
         }
         if tree.versions.decided(path, version) || tree.versions.decided_below(path, version) {
             // Something here was committed after this removal and stays; the rest goes one by one.
-            let doomed = self.undecided(&tree, path, version);
-            for path in doomed.iter().rev() {
-                self.remove_one(&mut tree, path, version)?;
-            }
-            return Ok(());
+            return self.remove_undecided(&mut tree, path, version);
         }
         tree.versions.touch(path, version);
         self.root.remove(path)?;
         tree.records.remove_below(path);
         tree.records.remove(path);
+        Ok(())
+    }
+
+    fn remove_undecided(&self, tree: &mut Tree, path: &str, version: u64) -> io::Result<()> {
+        for path in self.undecided(tree, path, version).iter().rev() {
+            if !tree.versions.decided_below(path, version) {
+                self.remove_one(tree, path, version)?;
+            }
+        }
         Ok(())
     }
 
@@ -260,7 +274,7 @@ impl Core {
     fn move_whole(&self, tree: &mut Tree, from: &str, to: &str, version: u64) -> io::Result<()> {
         tree.versions.touch(from, version);
         tree.versions.touch(to, version);
-        self.make_parents(tree, to)?;
+        self.make_parents(tree, to, version)?;
         let before = self.root.look(from)?;
         if before != Disk::Absent {
             if self.root.look(to)? != Disk::Absent {
@@ -290,6 +304,13 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// Whether an error comes from a program that moved things between our steps.
+fn is_race(error: &io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| {
+        super::root::is_absent(error) || matches!(error, Errno::EXIST | Errno::ISDIR | Errno::NOTEMPTY)
+    })
 }
 
 /// Whether two nodes are files with the same bytes.

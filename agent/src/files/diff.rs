@@ -32,13 +32,7 @@ pub fn is_changed(record: Option<&Record>, disk: &Disk) -> bool {
 /// Compares. `same` says that the disk holds exactly what the tree wants; `told` is the disk's state that a report
 /// spoke of which was never answered, so that nobody knows whether the tree has taken it.
 #[must_use]
-pub fn compare(
-    tree: Option<&Node>,
-    record: Option<&Record>,
-    disk: &Disk,
-    same: bool,
-    told: Option<&Disk>,
-) -> Verdict {
+pub fn compare(tree: Option<&Node>, record: Option<&Record>, disk: &Disk, same: bool, told: Option<&Disk>) -> Verdict {
     if let Some(told) = told {
         // If the tree has moved on from what was agreed, it did so knowing our report or against it; either way its
         // state is the later one. A program that went on after the report is later still.
@@ -69,9 +63,9 @@ pub fn compare(
 #[must_use]
 pub fn may_be_same(tree: Option<&Node>, disk: &Disk) -> bool {
     match (tree, disk) {
-        (None, Disk::Absent) | (Some(Node::Directory), Disk::Directory) | (Some(Node::Symlink { .. }), Disk::Symlink(_)) => {
-            true
-        }
+        (None, Disk::Absent)
+        | (Some(Node::Directory), Disk::Directory)
+        | (Some(Node::Symlink { .. }), Disk::Symlink(_)) => true,
         (Some(Node::File { size, executable, .. }), Disk::File(stamp)) => {
             *size == stamp.size && *executable == stamp.is_executable()
         }

@@ -441,8 +441,7 @@ impl Engine {
         } else {
             drop(tree);
             self.batch += 1;
-            self.flight =
-                Flight::Sent { batch: self.batch, told: built.told, named: left_out.clone(), started };
+            self.flight = Flight::Sent { batch: self.batch, told: built.told, named: left_out.clone(), started };
             self.send(AgentFrame::Report { batch: self.batch, changes: built.changes, left_out });
         }
         for transfer in built.void {

@@ -73,10 +73,10 @@ impl Flight {
 /// disk meanwhile and the report came after it in the tree.
 pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String, String)]) -> Vec<String> {
     let mut again = Vec::new();
-    let is_removal = |told: &Told| told.record.as_ref().is_none_or(|record| record.tree.is_none());
+    let is_open = |told: &Told| told.record.as_ref().is_some_and(|record| record.tree == Some(Node::Directory));
     let taken = |path: &str| !refused.iter().any(|(refused, _)| refused == path);
     let decided: Vec<(String, bool)> =
-        told.iter().filter(|told| taken(&told.path)).map(|told| (told.path.clone(), is_removal(told))).collect();
+        told.iter().filter(|told| taken(&told.path)).map(|told| (told.path.clone(), !is_open(told))).collect();
     for Told { path, record, .. } in told {
         tree.forced.remove(&path);
         if !taken(&path) {
@@ -85,46 +85,44 @@ pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String
             if let Some(disk) = record.and_then(|record| record.seen) {
                 tree.records.set(&path, Record::aside(known, disk, Standing::LeftOut));
             }
-        } else if tree.versions.outdone(&path, version) {
-            // The push's record stands.
-        } else if tree.versions.overtaken(&path, version) {
-            let told = record.and_then(|record| record.tree);
-            if told.is_none() {
-                // The tree has lost what the push put below, too.
-                let below: Vec<String> = tree.records.below(&path).map(|(below, _)| below.to_owned()).collect();
-                for below in below {
-                    tree.records.set(&below, Record::unsettled(None));
-                    again.push(below);
-                }
-            }
-            tree.records.set(&path, Record::unsettled(told));
-            again.extend(implied_parents(tree, &path));
-            again.push(path);
         } else {
             if record.as_ref().is_none_or(|record| record.tree.is_none()) {
-                tree.records.remove_below(&path);
-            }
-            match record {
-                Some(record) => {
-                    again.extend(implied_parents(tree, &path));
-                    tree.records.set(&path, record);
-                }
-                None => {
-                    tree.records.remove(&path);
+                let below: Vec<String> = tree.records.below(&path).map(|(below, _)| below.to_owned()).collect();
+                for below in below {
+                    settle_one(tree, &below, None, version, &mut again);
                 }
             }
+            settle_one(tree, &path, record, version, &mut again);
         }
     }
-    tree.versions.reported(version, decided.iter().map(|(path, removed)| (path.as_str(), *removed)));
+    tree.versions.reported(version, decided.iter().map(|(path, closed)| (path.as_str(), *closed)));
     tree.versions.end();
     again
 }
 
-/// A put makes its parents in the tree: those that have no record here get one that is to be compared with the disk.
+fn settle_one(tree: &mut Tree, path: &str, record: Option<Record>, version: u64, again: &mut Vec<String>) {
+    if tree.versions.outdone(path, version) {
+        // The push's record stands.
+    } else if tree.versions.overtaken(path, version) {
+        tree.records.set(path, Record::unsettled(record.and_then(|record| record.tree)));
+        again.extend(implied_parents(tree, path));
+        again.push(path.to_owned());
+    } else if let Some(record) = record {
+        tree.records.set(path, record);
+        again.extend(implied_parents(tree, path));
+    } else {
+        tree.records.remove(path);
+    }
+}
+
+/// A put makes its parents in the tree: those that are no directories here are to be compared with
+/// the disk.
 fn implied_parents(tree: &mut Tree, path: &str) -> Vec<String> {
     let mut implied = Vec::new();
     let mut above = paths::parent(path);
-    while let Some(parent) = above.filter(|parent| tree.records.get(parent).is_none()) {
+    let is_directory =
+        |tree: &Tree, path: &str| tree.records.get(path).is_some_and(|record| record.tree == Some(Node::Directory));
+    while let Some(parent) = above.filter(|parent| !is_directory(tree, parent)) {
         tree.records.set(parent, Record::unsettled(Some(Node::Directory)));
         implied.push(parent.to_owned());
         above = paths::parent(parent);

@@ -353,9 +353,8 @@ fn holds(core: &Core, path: &str, node: &Node) -> bool {
         Node::Symlink { target } => core.root.read_link(path).is_ok_and(|now| now == target.as_bytes()),
         Node::File { .. } => {
             let content = Reading::open(core, path).and_then(|mut reading| reading.pieces(|_| true));
-            content.is_ok_and(|content| {
-                matches!(node, Node::File { hash, .. } if content.steady && *hash == content.hash)
-            })
+            content
+                .is_ok_and(|content| matches!(node, Node::File { hash, .. } if content.steady && *hash == content.hash))
         }
     }
 }

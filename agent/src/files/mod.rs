@@ -8,35 +8,32 @@
 //! Invariant: a report that was sent and not answered is never assumed to be committed or lost; its paths are reported
 //! anew. Invariant: no path is resolved through a link that a program made.
 
-mod stamp;
-pub mod root;
-pub mod temp;
-mod record;
-mod diff;
-mod versions;
-mod core;
-mod spool;
 mod apply;
-mod wants;
-mod manifest;
-mod watch;
-mod scan;
-mod read;
-mod pending;
-mod upload;
-mod report;
-mod flight;
+mod core;
+mod diff;
 mod engine;
+mod flight;
+mod manifest;
+mod pending;
+mod read;
+mod record;
+mod report;
+pub mod root;
+mod scan;
+mod spool;
+mod stamp;
+pub mod temp;
 #[cfg(test)]
 mod tests;
+mod upload;
+mod versions;
+mod wants;
+mod watch;
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use playhouse_protocol::agent::{AgentFrame, NodeFrame};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc, oneshot};
 
 use self::{
     core::{Core, Link},
@@ -134,7 +131,15 @@ impl Files {
     /// Does a frame of the ordered kind: `Settings`, `Environment`, `Manifest`, `Content`, `Push`. All others are
     /// ignored. It is done when this returns, unless the link ended meanwhile.
     pub async fn ordered(&self, frame: NodeFrame) {
-        let mut ordered = self.ordered.lock().await;
+        let ordered = Arc::clone(&self.ordered).lock_owned().await;
+        let files = self.clone();
+        // In a task of its own: a caller that is dropped must not leave a half-done frame beside the next one.
+        let done = tokio::spawn(async move { files.in_order(ordered, frame).await });
+        // A panic has undone nothing that was done, and the next manifest finds what was not.
+        let _ = done.await;
+    }
+
+    async fn in_order(&self, mut ordered: OwnedMutexGuard<Ordered>, frame: NodeFrame) {
         let link = self.core.link.borrow().clone();
         if ordered.generation != link.generation {
             ordered.generation = link.generation;

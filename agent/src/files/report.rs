@@ -201,7 +201,8 @@ impl Built {
 
     fn remove(&mut self, path: &str, record: Option<Record>) {
         // What is below a removed directory goes with it.
-        let covered = matches!(self.changes.last(), Some(Change::Remove { path: above }) if paths::is_within(path, above));
+        let covered =
+            matches!(self.changes.last(), Some(Change::Remove { path: above }) if paths::is_within(path, above));
         if !covered || record.is_some() {
             self.weight += weight(path, 0);
             self.changes.push(Change::Remove { path: path.to_owned() });

@@ -139,12 +139,7 @@ impl Root {
     /// It is not there, no regular file, or not ours.
     pub fn set_mode(&self, path: &str, mode: u32) -> rustix::io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        let file = rustix::fs::openat(
-            &parent,
-            name,
-            OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        let file = rustix::fs::openat(&parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
         if !matches!(Disk::from(&rustix::fs::fstat(&file)?), Disk::File(_)) {
             return Err(Errno::NOENT);
         }

@@ -88,9 +88,8 @@ pub fn upload(core: &Core, due: Due, transfer: u64, outbox: &Outbox) -> UploadEn
             Err(error) => return end(due, error, false),
         }
     }
-    let sent = reading.pieces(|piece| {
-        outbox.blocking_send(AgentFrame::Upload { transfer, bytes: piece.to_vec() }).is_ok()
-    });
+    let sent =
+        reading.pieces(|piece| outbox.blocking_send(AgentFrame::Upload { transfer, bytes: piece.to_vec() }).is_ok());
     match sent {
         Ok(content) if content.steady || (due.tries >= PATIENT_TRIES && content.size > 0) => {
             UploadEnd::Sent(Uploaded { due, transfer: Some(transfer), content, stamp, at })

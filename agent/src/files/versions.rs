@@ -21,8 +21,14 @@ const DECIDED: usize = 20_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Decided {
-    put: u64,
-    removed: u64,
+    open: u64,
+    closed: u64,
+}
+
+impl Decided {
+    fn last(self) -> u64 {
+        self.open.max(self.closed)
+    }
 }
 
 /// See the module.
@@ -44,28 +50,28 @@ impl Versions {
     /// A manifest or push is applied whole.
     pub fn applied(&mut self, version: u64) {
         self.tree = self.tree.max(version);
-        self.decided.retain(|_, decided| decided.put.max(decided.removed) > version);
+        self.decided.retain(|_, decided| decided.last() > version);
         self.absorb();
     }
 
-    /// A report is committed: these paths were put or (`true`) removed by it.
+    /// A report is committed: these paths were made directories by it, or (`true`) something that has nothing below.
     pub fn reported<'a>(&mut self, version: u64, paths: impl Iterator<Item = (&'a str, bool)>) {
         if version > self.tree {
             self.ahead.insert(version);
         }
-        for (path, removed) in paths {
+        for (path, closed) in paths {
             let decided = match self.decided.get_mut(path) {
                 Some(decided) => decided,
                 None => self.decided.entry(path.to_owned()).or_default(),
             };
-            let at = if removed { &mut decided.removed } else { &mut decided.put };
+            let at = if closed { &mut decided.closed } else { &mut decided.open };
             *at = version.max(*at);
         }
         if self.decided.len() > DECIDED {
-            let mut all: Vec<u64> = self.decided.values().map(|decided| decided.put.max(decided.removed)).collect();
+            let mut all: Vec<u64> = self.decided.values().map(|decided| decided.last()).collect();
             let middle = all.len() / 2;
             let (_, &mut median, _) = all.select_nth_unstable(middle);
-            self.decided.retain(|_, decided| decided.put.max(decided.removed) > median);
+            self.decided.retain(|_, decided| decided.last() > median);
         }
         self.absorb();
     }
@@ -83,10 +89,10 @@ impl Versions {
         if self.decided.is_empty() {
             return false;
         }
-        if self.decided.get(path).is_some_and(|decided| decided.put.max(decided.removed) > version) {
+        if self.decided.get(path).is_some_and(|decided| decided.last() > version) {
             return true;
         }
-        ancestors(path).any(|above| self.decided.get(above).is_some_and(|decided| decided.removed > version))
+        ancestors(path).any(|above| self.decided.get(above).is_some_and(|decided| decided.closed > version))
     }
 
     /// Whether a report committed after `version` settled anything below `path`.
@@ -96,7 +102,7 @@ impl Versions {
         self.decided
             .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
             .take_while(|(below, _)| below.starts_with(&from))
-            .any(|(_, decided)| decided.put.max(decided.removed) > version)
+            .any(|(_, decided)| decided.last() > version)
     }
 
     /// A report is being made. From here on pushes that touch its paths are noticed.
@@ -123,10 +129,10 @@ impl Versions {
         self.under_way.iter().flatten().any(|(touched, at)| *at < version && related(touched, path))
     }
 
-    /// Whether a push that came after the report decided `path`.
+    /// Whether a push that came after the report decided `path`, by itself or with something above it.
     #[must_use]
     pub fn outdone(&self, path: &str, version: u64) -> bool {
-        self.under_way.iter().flatten().any(|(touched, at)| *at >= version && related(touched, path))
+        self.under_way.iter().flatten().any(|(touched, at)| *at >= version && path::is_within(path, touched))
     }
 
     /// The report is answered or given up.
@@ -151,7 +157,7 @@ mod tests {
     fn a_version_is_claimed_only_with_all_before_it() {
         let mut versions = Versions::default();
         versions.applied(10);
-        versions.reported(11, [("/a", false)].into_iter());
+        versions.reported(11, [("/a", true)].into_iter());
         assert_eq!(versions.tree(), 11);
         versions.reported(13, [("/b", false)].into_iter());
         assert_eq!(versions.tree(), 11, "12 may be a push that still waits in line");
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_decides_what_lay_below_and_a_put_does_not() {
+    fn a_removal_decides_what_lay_below_and_a_directory_does_not() {
         let mut versions = Versions::default();
         versions.reported(5, [("/gone", true), ("/dir", false), ("/dir/x", false)].into_iter());
         assert!(versions.decided("/gone/deep/down", 4) && versions.decided("/gone", 4));

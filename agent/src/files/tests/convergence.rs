@@ -20,7 +20,8 @@ fn random_path(random: &mut StdRng) -> String {
 }
 
 fn random_bytes(random: &mut StdRng) -> Vec<u8> {
-    let length = if random.random_bool(0.1) { random.random_range(60_000..400_000) } else { random.random_range(0..40) };
+    let length =
+        if random.random_bool(0.1) { random.random_range(60_000..400_000) } else { random.random_range(0..40) };
     let byte = random.random_range(b'a'..=b'e');
     vec![byte; length]
 }

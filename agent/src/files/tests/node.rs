@@ -9,9 +9,7 @@ use std::{
 };
 
 use playhouse_protocol::{
-    agent::{
-        AgentFrame, Change, Content, Entry, Hash, INLINE_BYTES, Node, NodeFrame, PIECE_BYTES, Settings,
-    },
+    agent::{AgentFrame, Change, Content, Entry, Hash, INLINE_BYTES, Node, NodeFrame, PIECE_BYTES, Settings},
     path as paths,
 };
 use tokio::{
@@ -125,9 +123,7 @@ impl State {
                 } else {
                     transfer += 1;
                     frames.extend(
-                        bytes
-                            .chunks(PIECE_BYTES)
-                            .map(|piece| NodeFrame::Content { transfer, bytes: piece.to_vec() }),
+                        bytes.chunks(PIECE_BYTES).map(|piece| NodeFrame::Content { transfer, bytes: piece.to_vec() }),
                     );
                     Content::Transfer(transfer)
                 };
@@ -175,7 +171,8 @@ impl Pair {
     pub fn seed(&self, path: &str, bytes: &[u8]) {
         let mut state = self.state.lock().unwrap();
         state.blobs.insert(hash(bytes), bytes.to_vec());
-        let change = Change::Put { path: path.to_owned(), node: file(bytes, false), content: Some(Content::Transfer(0)) };
+        let change =
+            Change::Put { path: path.to_owned(), node: file(bytes, false), content: Some(Content::Transfer(0)) };
         state.apply(std::slice::from_ref(&change));
         state.version += 1;
         let version = state.version;
@@ -265,7 +262,7 @@ impl Pair {
                 changed.changed().await.unwrap();
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), wait).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(60), wait).await.is_err() {
             panic!("waited in vain for: {what}\n{:?}", self.state.lock().unwrap().tree);
         }
     }
@@ -306,11 +303,13 @@ impl Pair {
             }
         }
         let (disk, tree) = (self.disk(), self.state.lock().unwrap().tree.clone());
-        let differ: BTreeSet<_> = disk.keys().chain(tree.keys()).filter(|path| disk.get(*path) != tree.get(*path)).collect();
+        let differ: BTreeSet<_> =
+            disk.keys().chain(tree.keys()).filter(|path| disk.get(*path) != tree.get(*path)).collect();
         for path in differ {
-            eprintln!("{path}: disk {:?} tree {:?}", disk.get(path), tree.get(path));
+            let record = self.files.core.tree().records.get(path).cloned();
+            eprintln!("{path}: {}", short(&(disk.get(path), tree.get(path), record)));
         }
-        panic!("disk and tree stay apart");
+        panic!("disk and tree stay apart; {:?}", self.state.lock().unwrap().notices);
     }
 }
 
@@ -393,7 +392,13 @@ async fn answer(
                     state.wanted += hashes.len();
                     for hash in hashes {
                         let Some(bytes) = state.blobs.get(&hash) else {
-                            replies.push(NodeFrame::Wanted { hash, offset: 0, bytes: vec![], last: true, failed: true });
+                            replies.push(NodeFrame::Wanted {
+                                hash,
+                                offset: 0,
+                                bytes: vec![],
+                                last: true,
+                                failed: true,
+                            });
                             continue;
                         };
                         let count = bytes.len().div_ceil(PIECE_BYTES).max(1);
