@@ -1,3 +1,5 @@
 //! Playhouse.
 
 pub mod sandbox;
+pub mod host;
+pub mod doctor;

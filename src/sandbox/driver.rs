@@ -31,6 +31,9 @@ use super::{
 /// How long making one sandbox may take before its process is killed. It takes a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a killed init may take to be dead.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{step}: {detail}")]
@@ -294,11 +297,11 @@ impl Driver {
     pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
         match slot.place {
             Place::Contained { n } => {
-                if let Some(init) = init {
-                    // With the init of its pid namespace everything in it dies, frozen or not once it thaws.
-                    init.kill().map_err(StepError::at("kill the init"))?;
-                }
                 let cgroup = Cgroup::new(&self.paths().host_id, n).map_err(StepError::at("find the cgroup"))?;
+                cgroup.kill().map_err(StepError::at("kill the sandbox's processes"))?;
+                if let Some(init) = init {
+                    init.finish(END_LIMIT).map_err(StepError::at("kill the init"))?;
+                }
                 cgroup.destroy().map_err(StepError::at("remove the cgroup"))?;
             }
             Place::Plain => {

@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use playhouse_protocol::host::{SandboxSpec, TOKEN_FD, Usage};
@@ -14,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{StepError, process::ProcessRef};
 
+/// How long a killed agent may take to be dead.
+const END_LIMIT: Duration = Duration::from_secs(1);
 /// Entries that measuring a disk looks at, at most: this runs every two seconds.
 const MEASURED_ENTRIES: usize = 20_000;
 
@@ -150,7 +153,7 @@ pub(super) fn end(init: ProcessRef) -> io::Result<()> {
     if let [_, below @ ..] = tree(&processes()?, init.pid).as_slice() {
         signal_all(below, Signal::KILL);
     }
-    init.kill()
+    init.finish(END_LIMIT)
 }
 
 #[cfg(test)]
