@@ -132,7 +132,7 @@ impl Driver {
             std::thread::spawn(move || toolchains::find_all(home.as_deref()))
         };
         fs::create_dir_all(paths.run_dir.join("stage")).map_err(StepError::at("make the stage"))?;
-        let root = skeleton::build(&paths.run_dir.join("roots"), &paths.agent).map_err(StepError::at("build the root directory"))?;
+        let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent).map_err(StepError::at("build the root directory"))?;
         let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;
         Ok(Self::Contained(Contained { paths, root, toolchains }))
     }
@@ -285,7 +285,7 @@ impl Driver {
     pub fn freeze(&self, slot: &Slot, init: ProcessRef, frozen: bool) -> io::Result<()> {
         match slot.place {
             Place::Contained { n } => Cgroup::new(&self.paths().host_id, n)?.freeze(frozen),
-            Place::Plain => plain::freeze(init, frozen),
+            Place::Plain => plain::freeze(init, &slot.dir, frozen),
         }
     }
 
@@ -306,7 +306,7 @@ impl Driver {
             }
             Place::Plain => {
                 if let Some(init) = init {
-                    plain::end(init).map_err(StepError::at("kill the agent"))?;
+                    plain::end(init, &slot.dir).map_err(StepError::at("kill the agent"))?;
                 }
             }
         }
@@ -364,7 +364,7 @@ impl Driver {
     pub fn leave_nothing(&self) {
         let paths = self.paths();
         cgroup::remove_host(&paths.host_id);
-        for name in ["stage", "roots"] {
+        for name in ["stage", "skeletons"] {
             // What can't be removed is found again by the next host.
             let _ = fs::remove_dir_all(paths.run_dir.join(name));
         }
