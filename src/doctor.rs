@@ -18,8 +18,7 @@ use uuid::Uuid;
 use crate::sandbox::{
     StepError, cgroup,
     driver::{Driver, Paths},
-    escape, probe,
-    skeleton,
+    escape, probe, skeleton,
     toolchains::{self, Toolchain},
 };
 
@@ -71,11 +70,7 @@ pub fn run(probe: bool, json: bool, agent: &Path) -> (String, u8) {
         Some(Ok(attempts)) => attempts.iter().any(|attempt| attempt.escaped.is_some()),
     };
     let fine = findings.missing.is_empty() && findings.agent.found && !escaped;
-    let text = if json {
-        serde_json::to_string(&findings).unwrap_or_default() + "\n"
-    } else {
-        in_words(&findings)
-    };
+    let text = if json { serde_json::to_string(&findings).unwrap_or_default() + "\n" } else { in_words(&findings) };
     (text, if fine { FINE } else { LACKING })
 }
 
@@ -150,7 +145,13 @@ fn in_words(findings: &Findings) -> String {
             line("✓", format!("template {}: {places}", template.name));
         } else {
             let names = template.missing.join(", ");
-            line("!", format!("template {}: install {names}, for all users or in the home of whoever calls sudo", template.name));
+            line(
+                "!",
+                format!(
+                    "template {}: install {names}, for all users or in the home of whoever calls sudo",
+                    template.name
+                ),
+            );
         }
     }
     for lack in &findings.advice {
@@ -182,7 +183,7 @@ fn try_to_escape() -> Result<Vec<escape::Attempt>, StepError> {
     let id = host_id(data.path());
     let shared = Path::new("/run/playhouse");
     let run_dir = shared.join(&id);
-    let program = std::env::current_exe().map_err(StepError::at("find this program"))?;
+    let program = PathBuf::from("/proc/self/exe");
     fs::create_dir_all(&run_dir).map_err(StepError::at("make a run directory"))?;
     let paths = Paths {
         host_id: id,

@@ -126,7 +126,8 @@ impl Node {
         control.set_read_timeout(Some(LIMIT)).expect("set");
         let agents = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let agents = agents.expect("a socket");
-        rustix::net::connect(&agents, &SocketAddrUnix::new(run_dir.join(AGENTS_SOCKET)).expect("an address")).expect("connected");
+        rustix::net::connect(&agents, &SocketAddrUnix::new(run_dir.join(AGENTS_SOCKET)).expect("an address"))
+            .expect("connected");
         rustix::net::sockopt::set_socket_timeout(&agents, Timeout::Recv, Some(LIMIT)).expect("set");
         let mut node = Self { control, agents, welcome: FromHost::Beat };
         node.send(&ToHost::Hello { node: "n".into(), incarnation });

@@ -143,7 +143,14 @@ impl Machine {
         effects
     }
 
-    fn without_life(&mut self, command_id: Uuid, epoch: u64, sandbox_id: Uuid, want: Want, has_ended: bool) -> Vec<Effect> {
+    fn without_life(
+        &mut self,
+        command_id: Uuid,
+        epoch: u64,
+        sandbox_id: Uuid,
+        want: Want,
+        has_ended: bool,
+    ) -> Vec<Effect> {
         match want {
             Want::Create(_) if has_ended => {
                 self.answer(command_id, Err(failed("make the sandbox", "it has ended before")))
@@ -481,7 +488,7 @@ mod tests {
             for _ in 0..200 {
                 let effects = match busy.take() {
                     Some(Effect::Make { .. }) => machine.made(ID, Ok(()), false),
-                    Some(Effect::Remove { .. }) => { ended = true; machine.removed(ID, Ok(())) }
+                    Some(Effect::Remove { .. }) => machine.removed(ID, Ok(())),
                     Some(Effect::Freeze { .. }) => machine.frozen(ID, Ok(())),
                     _ => break,
                 };

@@ -1,9 +1,6 @@
 //! The steps of one sandbox that take longer than a moment, and its sockets.
 
-use std::{
-    fs, io,
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 use playhouse_protocol::{
     host::{EGRESS_SOCKET, EgressRule, HostError, Limits, NODE_SOCKET, SandboxSpec},

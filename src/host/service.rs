@@ -10,7 +10,9 @@ use std::{
 
 use playhouse_protocol::{
     handshake::Hello,
-    host::{AGENTS_SOCKET, Arrived, CONTROL_SOCKET, EndCause, FromHost, HostError, SandboxSpec, ToHost, Usage, host_id},
+    host::{
+        AGENTS_SOCKET, Arrived, CONTROL_SOCKET, EndCause, FromHost, HostError, SandboxSpec, ToHost, Usage, host_id,
+    },
 };
 use rustix::net::SocketType;
 use tokio::{
@@ -109,8 +111,8 @@ struct Service {
 /// # Errors
 /// It could not begin; see [`HostFailure::exit_code`].
 pub async fn run(config: HostConfig) -> Result<(), HostFailure> {
-    let program = std::env::current_exe().map_err(HostFailure::at("find this program"))?;
-    run_with(config, program).await
+    // Not its path: after an upgrade another program, or none, would be there.
+    run_with(config, PathBuf::from("/proc/self/exe")).await
 }
 
 /// As [`run`], with `program` for the hidden subcommand that makes sandboxes: tests are another program.
@@ -254,7 +256,8 @@ impl Service {
         let mut tasks = JoinSet::new();
         let slot = Arc::new(Mutex::new(slot));
         if record.ended.is_none() {
-            let opened = sandbox::open_sockets(&self.driver, &lock(&slot), id, &record.egress(), &self.events, &mut tasks);
+            let opened =
+                sandbox::open_sockets(&self.driver, &lock(&slot), id, &record.egress(), &self.events, &mut tasks);
             if let Err(error) = opened {
                 tracing::error!(sandbox_id = %id, %error, "a sandbox's sockets could not be opened again");
             }
@@ -276,8 +279,7 @@ impl Service {
             };
             let kills = tokio::task::spawn_blocking(move || driver.oom_kills(&lock(&slot))).await.unwrap_or(0);
             let killed = status == 128 + libc::SIGKILL;
-            let cause =
-                if killed && kills > 0 { EndCause::OutOfMemory } else { EndCause::AgentExited { status } };
+            let cause = if killed && kills > 0 { EndCause::OutOfMemory } else { EndCause::AgentExited { status } };
             // The service is gone when the host ends; its successor sees it too.
             let _ = events.send(Event::InitEnded { sandbox_id, cause }).await;
         });
@@ -529,7 +531,8 @@ impl Service {
         let Some(node) = &self.node else { return };
         // A node's two connections come from one process.
         while let Some(place) = self.receivers.iter().rposition(|receiver| receiver.peer.pid == node.peer.pid) {
-            let Some((hello, stream, _)) = self.entries.get_mut(&sandbox_id).and_then(|entry| entry.hello.take()) else {
+            let Some((hello, stream, _)) = self.entries.get_mut(&sandbox_id).and_then(|entry| entry.hello.take())
+            else {
                 return;
             };
             match self.receivers[place].hand_over(&Arrived { hello: hello.clone() }, &stream) {

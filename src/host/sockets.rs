@@ -29,12 +29,8 @@ pub(super) fn peer(socket: impl AsFd) -> io::Result<Peer> {
 
 /// Listens at `path`, in place of whoever listened there before; only `owner` (and root) may dial.
 pub(super) fn listen(path: &Path, kind: SocketType, owner: Option<u32>) -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        kind,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
     // Bound under another name and moved, so that the path never names a socket that nobody listens on.
     let fresh = path.with_extension("new");
     match fs::remove_file(&fresh) {

@@ -49,6 +49,7 @@ mod tests {
     #[tokio::test]
     async fn a_childs_status_is_its_own() {
         for (script, want) in [("exit 3", 3), ("kill -9 $$", 137)] {
+            #[allow(clippy::zombie_processes, reason = "reaping it is what is tested")]
             let child = Command::new("/bin/sh").args(["-c", script]).spawn().expect("started");
             let init = ProcessRef::of(child.id().cast_signed()).expect("there");
             assert_eq!(ended(init).await.expect("waited"), want);

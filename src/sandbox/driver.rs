@@ -132,7 +132,8 @@ impl Driver {
             std::thread::spawn(move || toolchains::find_all(home.as_deref()))
         };
         fs::create_dir_all(paths.run_dir.join("stage")).map_err(StepError::at("make the stage"))?;
-        let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent).map_err(StepError::at("build the root directory"))?;
+        let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent)
+            .map_err(StepError::at("build the root directory"))?;
         let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;
         Ok(Self::Contained(Contained { paths, root, toolchains }))
     }
@@ -181,7 +182,13 @@ impl Driver {
     ///
     /// # Errors
     /// Which step failed.
-    pub fn adopt(&self, sandbox_id: Uuid, dir: &Path, place: Place, init: Option<ProcessRef>) -> Result<Slot, StepError> {
+    pub fn adopt(
+        &self,
+        sandbox_id: Uuid,
+        dir: &Path,
+        place: Place,
+        init: Option<ProcessRef>,
+    ) -> Result<Slot, StepError> {
         let range = match place {
             Place::Contained { n } => {
                 let paths = self.paths();
@@ -238,7 +245,12 @@ impl Driver {
     ///
     /// # Errors
     /// As there.
-    pub fn start_program(&self, slot: &mut Slot, spec: &SandboxSpec, arguments: Option<Vec<String>>) -> Result<ProcessRef, StepError> {
+    pub fn start_program(
+        &self,
+        slot: &mut Slot,
+        spec: &SandboxSpec,
+        arguments: Option<Vec<String>>,
+    ) -> Result<ProcessRef, StepError> {
         match self {
             Self::Contained(contained) => {
                 let scratch = self.scratch(slot).join("runtime");
@@ -387,8 +399,8 @@ impl Contained {
         let Place::Contained { n } = slot.place else {
             return Err(StepError::new("find the sandbox's place", "it is not a container's"));
         };
-        let template =
-            templates::find(&spec.template).ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
+        let template = templates::find(&spec.template)
+            .ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
         let image = slot.dir.join("disk.img");
         disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
         let toolchains: Vec<Toolchain> =
@@ -455,7 +467,8 @@ impl Contained {
         }
         let status = child.wait().map_err(StepError::at("wait for the runtime"))?;
         told.and(heard).map_err(StepError::at("ask the runtime"))?;
-        serde_json::from_slice(&answer).map_err(|_| StepError::new("ask the runtime", format!("it ended with {status}")))
+        serde_json::from_slice(&answer)
+            .map_err(|_| StepError::new("ask the runtime", format!("it ended with {status}")))
     }
 }
 

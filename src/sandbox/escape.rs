@@ -149,13 +149,24 @@ fn old_gate() -> Option<String> {
 
 fn files() -> Vec<Attempt> {
     let mut attempts = Vec::new();
-    for path in ["/etc/shadow", "/root", "/sys/fs/cgroup", "/var/run/docker.sock", "/run/dbus/system_bus_socket", "/home/root"] {
+    for path in
+        ["/etc/shadow", "/root", "/sys/fs/cgroup", "/var/run/docker.sock", "/run/dbus/system_bus_socket", "/home/root"]
+    {
         let seen = fs::symlink_metadata(path).is_ok();
         attempts.push(attempt(format!("see {path}"), seen.then(|| "it is there".to_owned())));
     }
     for path in [
-        "/proc/kcore", "/proc/kallsyms", "/proc/keys", "/proc/config.gz", "/proc/kmsg", "/proc/timer_list", "/proc/slabinfo",
-        "/dev/mem", "/dev/kmsg", "/dev/loop-control", "/dev/fuse",
+        "/proc/kcore",
+        "/proc/kallsyms",
+        "/proc/keys",
+        "/proc/config.gz",
+        "/proc/kmsg",
+        "/proc/timer_list",
+        "/proc/slabinfo",
+        "/dev/mem",
+        "/dev/kmsg",
+        "/dev/loop-control",
+        "/dev/fuse",
     ] {
         use std::io::Read;
         let mut byte = [0; 1];
@@ -167,8 +178,12 @@ fn files() -> Vec<Attempt> {
         attempts.push(attempt(format!("write {path}"), made.then(|| "it was written".to_owned())));
     }
     for (path, text) in [
-        ("/etc/passwd", ""), ("/proc/sysrq-trigger", "h"), ("/proc/sys/kernel/core_pattern", "x"),
-        ("/proc/sys/user/max_user_namespaces", "1"), ("/proc/self/oom_score_adj", "-1000"), ("/proc/self/uid_map", "0 0 1"),
+        ("/etc/passwd", ""),
+        ("/proc/sysrq-trigger", "h"),
+        ("/proc/sys/kernel/core_pattern", "x"),
+        ("/proc/sys/user/max_user_namespaces", "1"),
+        ("/proc/self/oom_score_adj", "-1000"),
+        ("/proc/self/uid_map", "0 0 1"),
         ("/proc/1/exe", ""),
     ] {
         let written = fs::OpenOptions::new()
@@ -197,7 +212,13 @@ fn network() -> Vec<Attempt> {
         })
         .collect();
     let devices = fs::read_to_string("/proc/net/dev").unwrap_or_default();
-    let others: Vec<&str> = devices.lines().skip(2).filter_map(|line| line.split(':').next()).map(str::trim).filter(|name| *name != "lo").collect();
+    let others: Vec<&str> = devices
+        .lines()
+        .skip(2)
+        .filter_map(|line| line.split(':').next())
+        .map(str::trim)
+        .filter(|name| *name != "lo")
+        .collect();
     attempts.push(attempt("another network interface", (!others.is_empty()).then(|| others.join(" "))));
     let sockets = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let abstract_ones = sockets.lines().filter(|line| line.contains(" @")).count();
@@ -213,7 +234,8 @@ fn status() -> Vec<Attempt> {
     let mut attempts = Vec::new();
     for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         let value = field(name);
-        attempts.push(attempt(format!("capabilities ({name})"), (value != "0000000000000000").then(|| value.to_owned())));
+        attempts
+            .push(attempt(format!("capabilities ({name})"), (value != "0000000000000000").then(|| value.to_owned())));
     }
     for (name, want) in [("NoNewPrivs", "1"), ("Seccomp", "2"), ("Uid", "1000\t1000\t1000\t1000")] {
         let value = field(name);

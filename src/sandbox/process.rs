@@ -60,15 +60,13 @@ impl ProcessRef {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
-        let timeout = Timespec {
-            tv_sec: limit.as_secs().cast_signed(),
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        };
+        let timeout = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
         if rustix::event::poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout))? == 0 {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the process did not die"));
         }
         // Another process's child is reaped by that.
-        let _ = rustix::process::waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        let _ =
+            rustix::process::waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         Ok(())
     }
 

@@ -122,7 +122,8 @@ fn loopback_up(init: i32) -> io::Result<()> {
         flags: libc::c_short,
         rest: [u8; 22],
     }
-    let mut request = InterfaceRequest { name: [0; 16], flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
+    let mut request =
+        InterfaceRequest { name: [0; 16], flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
     request.name[..2].copy_from_slice(b"lo");
     #[allow(unsafe_code, reason = "no safe wrapper has SIOCSIFFLAGS")]
     // SAFETY: the request is laid out as the kernel's `struct ifreq` and lives through the call.

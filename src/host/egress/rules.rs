@@ -119,13 +119,10 @@ mod tests {
     use super::*;
 
     fn rules() -> Rules {
-        let rule = |name: &str, address: Option<&str>| EgressRule { name: name.into(), address: address.map(Into::into) };
-        Rules::new(&[
-            rule("pypi.org", None),
-            rule("*.crates.io", None),
-            rule("registry.test", Some("127.0.0.1:4873")),
-        ])
-        .expect("rules")
+        let rule =
+            |name: &str, address: Option<&str>| EgressRule { name: name.into(), address: address.map(Into::into) };
+        Rules::new(&[rule("pypi.org", None), rule("*.crates.io", None), rule("registry.test", Some("127.0.0.1:4873"))])
+            .expect("rules")
     }
 
     #[test]
@@ -152,7 +149,9 @@ mod tests {
 
     #[test]
     fn rules_that_are_none_are_refused() {
-        for (name, address) in [("", None), ("*.", None), ("a b", None), ("a.test", Some("127.0.0.1")), ("a.test", Some("b:1"))] {
+        for (name, address) in
+            [("", None), ("*.", None), ("a b", None), ("a.test", Some("127.0.0.1")), ("a.test", Some("b:1"))]
+        {
             let rule = EgressRule { name: name.into(), address: address.map(Into::into) };
             assert!(Rules::new(&[rule]).is_err(), "{name:?} {address:?}");
         }
