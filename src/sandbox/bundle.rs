@@ -6,13 +6,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use playhouse_protocol::host::SANDBOX_SOCKETS;
 use serde_json::{Value, json};
 
-use super::{
-    cgroup::cpu_quota,
-    ranges::RANGE_IDS,
-    request::Request,
-    stage::Staged,
-    toolchains::INSIDE,
-};
+use super::{cgroup::cpu_quota, ranges::RANGE_IDS, request::Request, stage::Staged, toolchains::INSIDE};
 
 /// The user and the group of all programs in a sandbox.
 pub const USER: u32 = 1000;
@@ -26,15 +20,28 @@ const INOTIFY_WATCHES: u32 = 65_536;
 const OOM_SCORE_ADJUSTMENT: i32 = 500;
 
 const MASKED: &[&str] = &[
-    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/proc/kmsg", "/proc/config.gz", "/proc/kallsyms",
-    "/proc/kpagecount", "/proc/kpageflags", "/proc/slabinfo", "/proc/vmallocinfo", "/sys/firmware",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/kmsg",
+    "/proc/config.gz",
+    "/proc/kallsyms",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/slabinfo",
+    "/proc/vmallocinfo",
+    "/sys/firmware",
 ];
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 fn tmpfs(at: &str, mode: &str, bytes: u64, exec: bool) -> Value {
-    let mut options =
-        vec!["nosuid".to_owned(), "nodev".to_owned(), format!("mode={mode}"), format!("size={bytes}")];
+    let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), format!("mode={mode}"), format!("size={bytes}")];
     if !exec {
         options.push("noexec".to_owned());
     }
@@ -42,7 +49,8 @@ fn tmpfs(at: &str, mode: &str, bytes: u64, exec: bool) -> Value {
 }
 
 fn bound(from: &Path, at: impl AsRef<Path>, writable: bool) -> Value {
-    let options = if writable { vec!["rbind", "nosuid", "nodev"] } else { vec!["rbind", "ro", "rro", "nosuid", "nodev"] };
+    let options =
+        if writable { vec!["rbind", "nosuid", "nodev"] } else { vec!["rbind", "ro", "rro", "nosuid", "nodev"] };
     json!({ "destination": at.as_ref(), "type": "bind", "source": from, "options": options })
 }
 

@@ -31,6 +31,9 @@ use super::{
 /// How long making one sandbox may take before its process is killed. It takes a tenth of a second.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// How long a killed init may take to be dead.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
 /// A step that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{step}: {detail}")]
@@ -129,7 +132,8 @@ impl Driver {
             std::thread::spawn(move || toolchains::find_all(home.as_deref()))
         };
         fs::create_dir_all(paths.run_dir.join("stage")).map_err(StepError::at("make the stage"))?;
-        let root = skeleton::build(&paths.run_dir.join("roots"), &paths.agent).map_err(StepError::at("build the root directory"))?;
+        let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent)
+            .map_err(StepError::at("build the root directory"))?;
         let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;
         Ok(Self::Contained(Contained { paths, root, toolchains }))
     }
@@ -178,7 +182,13 @@ impl Driver {
     ///
     /// # Errors
     /// Which step failed.
-    pub fn adopt(&self, sandbox_id: Uuid, dir: &Path, place: Place, init: Option<ProcessRef>) -> Result<Slot, StepError> {
+    pub fn adopt(
+        &self,
+        sandbox_id: Uuid,
+        dir: &Path,
+        place: Place,
+        init: Option<ProcessRef>,
+    ) -> Result<Slot, StepError> {
         let range = match place {
             Place::Contained { n } => {
                 let paths = self.paths();
@@ -235,7 +245,12 @@ impl Driver {
     ///
     /// # Errors
     /// As there.
-    pub fn start_program(&self, slot: &mut Slot, spec: &SandboxSpec, arguments: Option<Vec<String>>) -> Result<ProcessRef, StepError> {
+    pub fn start_program(
+        &self,
+        slot: &mut Slot,
+        spec: &SandboxSpec,
+        arguments: Option<Vec<String>>,
+    ) -> Result<ProcessRef, StepError> {
         match self {
             Self::Contained(contained) => {
                 let scratch = self.scratch(slot).join("runtime");
@@ -282,7 +297,7 @@ impl Driver {
     pub fn freeze(&self, slot: &Slot, init: ProcessRef, frozen: bool) -> io::Result<()> {
         match slot.place {
             Place::Contained { n } => Cgroup::new(&self.paths().host_id, n)?.freeze(frozen),
-            Place::Plain => plain::freeze(init, frozen),
+            Place::Plain => plain::freeze(init, &slot.dir, frozen),
         }
     }
 
@@ -294,16 +309,16 @@ impl Driver {
     pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
         match slot.place {
             Place::Contained { n } => {
-                if let Some(init) = init {
-                    // With the init of its pid namespace everything in it dies, frozen or not once it thaws.
-                    init.kill().map_err(StepError::at("kill the init"))?;
-                }
                 let cgroup = Cgroup::new(&self.paths().host_id, n).map_err(StepError::at("find the cgroup"))?;
+                cgroup.kill().map_err(StepError::at("kill the sandbox's processes"))?;
+                if let Some(init) = init {
+                    init.finish(END_LIMIT).map_err(StepError::at("kill the init"))?;
+                }
                 cgroup.destroy().map_err(StepError::at("remove the cgroup"))?;
             }
             Place::Plain => {
                 if let Some(init) = init {
-                    plain::end(init).map_err(StepError::at("kill the agent"))?;
+                    plain::end(init, &slot.dir).map_err(StepError::at("kill the agent"))?;
                 }
             }
         }
@@ -361,7 +376,7 @@ impl Driver {
     pub fn leave_nothing(&self) {
         let paths = self.paths();
         cgroup::remove_host(&paths.host_id);
-        for name in ["stage", "roots"] {
+        for name in ["stage", "skeletons"] {
             // What can't be removed is found again by the next host.
             let _ = fs::remove_dir_all(paths.run_dir.join(name));
         }
@@ -384,8 +399,8 @@ impl Contained {
         let Place::Contained { n } = slot.place else {
             return Err(StepError::new("find the sandbox's place", "it is not a container's"));
         };
-        let template =
-            templates::find(&spec.template).ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
+        let template = templates::find(&spec.template)
+            .ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
         let image = slot.dir.join("disk.img");
         disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
         let toolchains: Vec<Toolchain> =
@@ -452,7 +467,8 @@ impl Contained {
         }
         let status = child.wait().map_err(StepError::at("wait for the runtime"))?;
         told.and(heard).map_err(StepError::at("ask the runtime"))?;
-        serde_json::from_slice(&answer).map_err(|_| StepError::new("ask the runtime", format!("it ended with {status}")))
+        serde_json::from_slice(&answer)
+            .map_err(|_| StepError::new("ask the runtime", format!("it ended with {status}")))
     }
 }
 

@@ -13,8 +13,10 @@ pub const HOME: &str = "/home/sandbox";
 #[must_use]
 pub fn variables(sandbox_id: Uuid, toolchains: &[Toolchain]) -> Vec<(String, String)> {
     let proxy = format!("http://127.0.0.1:{EGRESS_PORT}");
-    let mut path: Vec<String> =
-        ["/.local/bin", "/.npm-global/bin", "/.cargo/bin", "/go/bin"].iter().map(|dir| format!("{HOME}{dir}")).collect();
+    let mut path: Vec<String> = ["/.local/bin", "/.npm-global/bin", "/.cargo/bin", "/go/bin"]
+        .iter()
+        .map(|dir| format!("{HOME}{dir}"))
+        .collect();
     let usual = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     for toolchain in toolchains {
         let bin = toolchain.bin.to_string_lossy();

@@ -37,6 +37,7 @@ impl Executor for Filtered {
     /// All capabilities are gone at this point and `no_new_privs` is set.
     fn setup_envs(&self, variables: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         get_executor().setup_envs(variables)?;
-        load::load(&self.filter).map_err(|error| ExecutorSetEnvsError::Other(format!("the system call filter: {error}")))
+        load::load(&self.filter)
+            .map_err(|error| ExecutorSetEnvsError::Other(format!("the system call filter: {error}")))
     }
 }

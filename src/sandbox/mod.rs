@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod disk;
 pub mod driver;
 pub mod environment;
+pub mod escape;
 mod executor;
 mod loopback;
 pub mod plain;

@@ -7,6 +7,7 @@ use std::{
     os::unix::process::CommandExt,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use playhouse_protocol::host::{SandboxSpec, TOKEN_FD, Usage};
@@ -14,6 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{StepError, process::ProcessRef};
 
+/// How long a killed agent may take to be dead.
+const END_LIMIT: Duration = Duration::from_secs(1);
 /// Entries that measuring a disk looks at, at most: this runs every two seconds.
 const MEASURED_ENTRIES: usize = 20_000;
 
@@ -95,18 +98,34 @@ fn tree(all: &[Entry], root: i32) -> Vec<Entry> {
     found
 }
 
+/// Everything of a sandbox: the agent, what is below it, and what left its tree but still has the sandbox's home.
+fn members(init: ProcessRef, dir: &Path) -> io::Result<Vec<Entry>> {
+    let all = processes()?;
+    let mut found = if init.exists() { tree(&all, init.pid) } else { Vec::new() };
+    let mut home = b"HOME=".to_vec();
+    home.extend_from_slice(dir.join("home").as_os_str().as_encoded_bytes());
+    for entry in all {
+        // Other users' variables can't be read, and are no business of this.
+        let variables = fs::read(format!("/proc/{}/environ", entry.pid)).unwrap_or_default();
+        if variables.split(|byte| *byte == 0).any(|one| one == home) && !found.contains(&entry) {
+            found.push(entry);
+        }
+    }
+    Ok(found)
+}
+
 /// What an agent and everything below it has used.
 pub(super) fn usage(init: ProcessRef, dir: &Path) -> io::Result<Usage> {
     if !init.exists() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    let tree = tree(&processes()?, init.pid);
+    let members = members(init, dir)?;
     let ticks = rustix::param::clock_ticks_per_second().max(1);
     let page = rustix::param::page_size() as u64;
     let mut budget = MEASURED_ENTRIES;
     Ok(Usage {
-        cpu_micros: tree.iter().map(|entry| entry.cpu_ticks).sum::<u64>() * 1_000_000 / ticks,
-        memory_bytes: tree.iter().map(|entry| entry.resident_pages).sum::<u64>() * page,
+        cpu_micros: members.iter().map(|entry| entry.cpu_ticks).sum::<u64>() * 1_000_000 / ticks,
+        memory_bytes: members.iter().map(|entry| entry.resident_pages).sum::<u64>() * page,
         disk_bytes: measure(dir, &mut budget),
         oom_kills: 0,
     })
@@ -132,25 +151,21 @@ fn signal_all(entries: &[Entry], signal: Signal) {
 }
 
 /// Stops or resumes an agent and everything below it.
-pub(super) fn freeze(init: ProcessRef, frozen: bool) -> io::Result<()> {
+pub(super) fn freeze(init: ProcessRef, dir: &Path, frozen: bool) -> io::Result<()> {
     if !init.exists() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    signal_all(&tree(&processes()?, init.pid), if frozen { Signal::STOP } else { Signal::CONT });
+    signal_all(&members(init, dir)?, if frozen { Signal::STOP } else { Signal::CONT });
     Ok(())
 }
 
-/// Kills an agent and everything below it. It is stopped first, so that it starts nothing meanwhile, and goes last, so
-/// that its descendants stay findable.
-pub(super) fn end(init: ProcessRef) -> io::Result<()> {
-    if !init.exists() {
-        return Ok(());
-    }
-    signal_all(&tree(&processes()?, init.pid), Signal::STOP);
-    if let [_, below @ ..] = tree(&processes()?, init.pid).as_slice() {
-        signal_all(below, Signal::KILL);
-    }
-    init.kill()
+/// Kills an agent and everything below it. They are stopped first, so that they start nothing meanwhile, and the agent
+/// goes last, so that its descendants stay findable.
+pub(super) fn end(init: ProcessRef, dir: &Path) -> io::Result<()> {
+    signal_all(&members(init, dir)?, Signal::STOP);
+    let below: Vec<Entry> = members(init, dir)?.into_iter().filter(|entry| entry.pid != init.pid).collect();
+    signal_all(&below, Signal::KILL);
+    init.finish(END_LIMIT)
 }
 
 #[cfg(test)]

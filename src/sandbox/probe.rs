@@ -89,7 +89,11 @@ fn cgroups() -> Option<Lack> {
 }
 
 fn loop_devices() -> Option<Lack> {
-    if Path::new("/dev/loop-control").exists() { None } else { lack("loop devices", "modprobe loop; in a container: run it privileged") }
+    if Path::new("/dev/loop-control").exists() {
+        None
+    } else {
+        lack("loop devices", "modprobe loop; in a container: run it privileged")
+    }
 }
 
 fn mkfs() -> Option<Lack> {
@@ -131,7 +135,9 @@ pub fn advice() -> Vec<Lack> {
 /// The AppArmor profile that lets programs make user namespaces where that is restricted, for `program`.
 #[must_use]
 pub fn apparmor_profile(program: &str) -> String {
-    format!("abi <abi/4.0>,\ninclude <tunables/global>\nprofile playhouse {program} flags=(unconfined) {{\n  userns,\n}}\n")
+    format!(
+        "abi <abi/4.0>,\ninclude <tunables/global>\nprofile playhouse {program} flags=(unconfined) {{\n  userns,\n}}\n"
+    )
 }
 
 /// Ubuntu's restriction of user namespaces. Root is exempt, so this matters to `--rootless` alone.
@@ -162,7 +168,8 @@ fn swap() -> Option<Lack> {
 
 fn inotify() -> Option<Lack> {
     let limit = |name: &str| read(&format!("/proc/sys/fs/inotify/{name}")).and_then(|text| text.parse::<u64>().ok());
-    if limit("max_user_instances").is_some_and(|most| most < 1024) || limit("max_user_watches").is_some_and(|most| most < 524_288)
+    if limit("max_user_instances").is_some_and(|most| most < 1024)
+        || limit("max_user_watches").is_some_and(|most| most < 524_288)
     {
         lack(
             "low inotify limits",

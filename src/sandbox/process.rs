@@ -1,9 +1,16 @@
 //! A process of the host that may outlive whoever started it: known by its number *and* its start time, since numbers
 //! are used again.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions},
+};
 use serde::{Deserialize, Serialize};
 
 /// A process, past or present.
@@ -39,6 +46,30 @@ impl ProcessRef {
         if self.exists() { Ok(descriptor) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
+    /// Kills it, waits until it is dead, and reaps it if it is this process's child.
+    ///
+    /// # Errors
+    /// What the kernel said, or that it took longer than `limit`.
+    pub fn finish(self, limit: Duration) -> io::Result<()> {
+        let descriptor = match self.open() {
+            Ok(descriptor) => descriptor,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match rustix::process::pidfd_send_signal(&descriptor, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let timeout = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
+        if rustix::event::poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout))? == 0 {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the process did not die"));
+        }
+        // Another process's child is reaped by that.
+        let _ =
+            rustix::process::waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        Ok(())
+    }
+
     /// Kills it, and nothing else that might have its number by now. Done when it is already gone.
     ///
     /// # Errors
@@ -49,11 +80,15 @@ impl ProcessRef {
                 Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
                 Err(error) => Err(error.into()),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            Err(error) if is_gone(&error) => Ok(()),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether an error says that there is no such process.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
 /// Field 22 of a `/proc/<pid>/stat` line. The second field is the program's name in brackets and may hold anything, so

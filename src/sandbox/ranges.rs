@@ -63,8 +63,7 @@ impl Range {
         let start = (sandbox_id.as_u128() % 64) as u32;
         for step in 0..RANGES {
             let n = (start + step) % RANGES;
-            let holder =
-                Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init: None };
+            let holder = Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init: None };
             if let Some(range) = Self::take(dir, n, holder, |before| !before.lives())? {
                 return Ok(range);
             }
@@ -76,7 +75,14 @@ impl Range {
     ///
     /// # Errors
     /// What the file system said, or that it has become another's.
-    pub fn reclaim(dir: &Path, n: u32, host_id: &str, sandbox_id: Uuid, state: &Path, init: Option<ProcessRef>) -> io::Result<Self> {
+    pub fn reclaim(
+        dir: &Path,
+        n: u32,
+        host_id: &str,
+        sandbox_id: Uuid,
+        state: &Path,
+        init: Option<ProcessRef>,
+    ) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let holder = Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init };
         Self::take(dir, n, holder, |before| before.sandbox_id == sandbox_id || !before.lives())?
@@ -84,7 +90,8 @@ impl Range {
     }
 
     fn take(dir: &Path, n: u32, holder: Holder, may: impl Fn(&Holder) -> bool) -> io::Result<Option<Self>> {
-        let mut file = fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.join(n.to_string()))?;
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.join(n.to_string()))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use playhouse_protocol::host::TOKEN_FD;
 
 use super::{
-    StepError, bundle,
+    StepError, bundle, escape,
     executor::Filtered,
     process::ProcessRef,
     request::{REQUEST_BYTES, Reply, Request},
@@ -27,9 +27,13 @@ use super::{
 /// What the hidden subcommand does. It must be called before any thread is started.
 #[must_use]
 pub fn runtime_main(arguments: Vec<OsString>) -> u8 {
-    if arguments.first().is_none_or(|first| first != "run") {
-        eprintln!("playhouse __runtime is for playhouse itself");
-        return 2;
+    match arguments.first().and_then(|first| first.to_str()) {
+        Some("run") => {}
+        Some("probe") => return escape::report(),
+        _ => {
+            eprintln!("playhouse __runtime is for playhouse itself");
+            return 2;
+        }
     }
     let reply = match run() {
         Ok(init) => Reply::Started(init),
@@ -118,7 +122,8 @@ fn loopback_up(init: i32) -> io::Result<()> {
         flags: libc::c_short,
         rest: [u8; 22],
     }
-    let mut request = InterfaceRequest { name: [0; 16], flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
+    let mut request =
+        InterfaceRequest { name: [0; 16], flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short, rest: [0; 22] };
     request.name[..2].copy_from_slice(b"lo");
     #[allow(unsafe_code, reason = "no safe wrapper has SIOCSIFFLAGS")]
     // SAFETY: the request is laid out as the kernel's `struct ifreq` and lives through the call.

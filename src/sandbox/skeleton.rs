@@ -15,17 +15,34 @@ use super::toolchains::NAMES;
 pub const AGENT: &str = "/opt/playhouse/playhouse-agent";
 
 const DIRECTORIES: &[&str] = &[
-    "dev", "etc", "home/sandbox", "opt/playhouse", "opt/toolchains", "proc", "run", "tmp", "usr", "var/cache", "var/lib",
-    "var/tmp", "workspace",
+    "dev",
+    "etc",
+    "home/sandbox",
+    "opt/playhouse",
+    "opt/toolchains",
+    "proc",
+    "run",
+    "tmp",
+    "usr",
+    "var/cache",
+    "var/lib",
+    "var/tmp",
+    "workspace",
 ];
 
 const FILES: &[(&str, &str)] = &[
-    ("etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nsandbox:x:1000:1000:sandbox:/home/sandbox:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"),
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/:/usr/sbin/nologin\nsandbox:x:1000:1000:sandbox:/home/sandbox:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+    ),
     ("etc/group", "root:x:0:\ntty:x:5:\nsandbox:x:1000:\nnogroup:x:65534:\n"),
     ("etc/hostname", "sandbox\n"),
     ("etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
     ("etc/resolv.conf", "# Names are resolved by the egress proxy.\n"),
-    ("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n"),
+    (
+        "etc/nsswitch.conf",
+        "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n",
+    ),
     ("etc/shells", "/bin/sh\n/bin/bash\n"),
     ("etc/bash.bashrc", BASHRC),
     ("etc/profile", "if [ \"${BASH-}\" ]; then . /etc/bash.bashrc; else PS1='$ '; fi\n"),
@@ -39,9 +56,24 @@ alias ls='ls --color=auto' grep='grep --color=auto'
 
 /// What is copied from the host's /etc where it is there.
 const COPIED: &[&str] = &[
-    "alternatives", "ca-certificates.conf", "crypto-policies", "debian_version", "inputrc", "ld.so.cache", "ld.so.conf",
-    "ld.so.conf.d", "localtime", "mime.types", "pki/ca-trust", "pki/tls", "protocols", "services", "ssl/certs",
-    "ssl/openssl.cnf", "terminfo", "timezone",
+    "alternatives",
+    "ca-certificates.conf",
+    "crypto-policies",
+    "debian_version",
+    "inputrc",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "localtime",
+    "mime.types",
+    "pki/ca-trust",
+    "pki/tls",
+    "protocols",
+    "services",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+    "timezone",
 ];
 
 /// Directories of a machine's root that are links into /usr on most, and must be bound on others.

@@ -46,7 +46,8 @@ pub fn find_all(owner_home: Option<&Path>) -> Vec<Toolchain> {
 
 /// Debian's, if it has pip; else whatever `python3` is, such as pyenv's.
 fn python() -> Option<Toolchain> {
-    let script = "import sys, sysconfig, pip; print(sys.base_prefix); print(sysconfig.get_config_var('Py_ENABLE_SHARED'))";
+    let script =
+        "import sys, sysconfig, pip; print(sys.base_prefix); print(sysconfig.get_config_var('Py_ENABLE_SHARED'))";
     ["/usr/bin/python3", "python3"].iter().find_map(|program| {
         let text = output(program, &["-c", script], &[])?;
         let mut lines = text.lines();
@@ -72,7 +73,8 @@ fn rust(homes: &[PathBuf]) -> Option<Toolchain> {
         // Under sudo rustup's own program looks in root's home and finds nothing.
         homes.iter().find_map(|home| {
             let settings = fs::read_to_string(home.join(".rustup/settings.toml")).ok()?;
-            let name = settings.lines().find_map(|line| line.strip_prefix("default_toolchain = \"")?.strip_suffix('"'))?;
+            let name =
+                settings.lines().find_map(|line| line.strip_prefix("default_toolchain = \"")?.strip_suffix('"'))?;
             canonical(home.join(".rustup/toolchains").join(name).to_str()?)
         })
     })?;

@@ -121,6 +121,19 @@ impl Cgroup {
         })
     }
 
+    /// Kills every process in it, frozen or not. Done when it isn't there.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn kill(&self) -> io::Result<()> {
+        let dirs: Vec<_> = self.dirs().into_iter().filter(|dir| dir.exists()).collect();
+        match (self.version, dirs.first()) {
+            (_, None) => Ok(()),
+            (Version::V1, Some(_)) => v1::kill(&dirs),
+            (Version::V2, Some(dir)) => v2::kill(dir),
+        }
+    }
+
     /// Kills every process in it and removes it. Done when it isn't there.
     ///
     /// # Errors
@@ -131,10 +144,7 @@ impl Cgroup {
             return Ok(());
         }
         let step = || {
-            match self.version {
-                Version::V1 => v1::kill(&dirs)?,
-                Version::V2 => v2::kill(&dirs[0])?,
-            }
+            self.kill()?;
             let mut gone = true;
             for dir in &dirs {
                 gone &= remove(dir)?;

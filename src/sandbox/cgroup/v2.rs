@@ -37,9 +37,7 @@ pub(super) fn verify(dir: &Path, limits: &Limits) -> io::Result<()> {
 pub(super) fn usage(dir: &Path) -> io::Result<Usage> {
     let stat = fs::read_to_string(dir.join("memory.stat"))?;
     let held = number(&dir.join("memory.current"))?;
-    let read = |name: &str, key: &str| {
-        fs::read_to_string(dir.join(name)).map(|text| keyed(&text, key).unwrap_or(0))
-    };
+    let read = |name: &str, key: &str| fs::read_to_string(dir.join(name)).map(|text| keyed(&text, key).unwrap_or(0));
     Ok(Usage {
         cpu_micros: read("cpu.stat", "usage_usec")?,
         memory_bytes: held.saturating_sub(keyed(&stat, "inactive_file").unwrap_or(0)),

@@ -77,8 +77,11 @@ fn ranges(policy: &Policy) -> Vec<(u32, Cell<'_>)> {
         _ => runs.push((from, cell)),
     };
     for rule in &policy.rules {
-        let cell =
-            if rule.checks.is_empty() { Cell::Plain(Verdict::Allow) } else { Cell::Checked(&rule.checks, rule.otherwise) };
+        let cell = if rule.checks.is_empty() {
+            Cell::Plain(Verdict::Allow)
+        } else {
+            Cell::Checked(&rule.checks, rule.otherwise)
+        };
         push(rule.number, cell);
         push(rule.number + 1, Cell::Plain(policy.default));
     }

@@ -13,8 +13,7 @@ pub fn load(program: &[Instruction]) -> io::Result<()> {
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
     #[allow(unsafe_code, reason = "no safe wrapper has seccomp(2); the kernel only reads what is pointed to")]
     // SAFETY: `filter` points to `length` instructions, laid out as the kernel's, which live through the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_u64, std::ptr::from_ref(&filter))
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_u64, std::ptr::from_ref(&filter)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
