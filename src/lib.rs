@@ -6,3 +6,4 @@ pub mod clock;
 pub mod cluster;
 pub mod store;
 pub mod actors;
+pub mod bench;
