@@ -112,7 +112,10 @@ impl Shell {
         let Some(life) = &mut self.life else { return self.answer(asked, Err(Code::ProcessNotFound.into())) };
         let ended = life.is_over();
         let frame = match command {
-            ProcessCommand::Get => return self.answer(asked, Ok(ProcessAnswer::Process(life.view()))),
+            ProcessCommand::Get => {
+                let view = life.view();
+                return self.answer(asked, Ok(ProcessAnswer::Process(view)));
+            }
             ProcessCommand::Cancel => return self.cancel(asked),
             ProcessCommand::Input { .. } | ProcessCommand::Signal(_) | ProcessCommand::Resize(_) if ended => {
                 return self.answer(asked, Err(Code::ProcessEnded.into()));

@@ -1,12 +1,9 @@
 //! The agent's link: what is asked when it comes up, and what it says.
 
-use playhouse_protocol::{EventId, agent::{NodeFrame, ProcessState}, client::ServerMessage};
+use playhouse_protocol::{EventId, agent::{NodeFrame, ProcessState}};
 
 use super::{FromAgent, pace::Pace, shell::Shell, state::Phase};
-use crate::{
-    actors::{agent_link::LinkRef, session::SessionMessage},
-    clock,
-};
+use crate::{actors::agent_link::LinkRef, clock};
 
 /// How many signals wait for a program to start or its agent to come back; what exceeds them is refused.
 pub(super) const HELD_FRAMES: usize = 32;
@@ -56,11 +53,7 @@ impl Shell {
         }
         let reached = EventId::new(self.tail.received().generation, self.reached);
         for viewer in self.viewers.beyond(reached) {
-            let detail = "this number was never reached".to_owned();
-            let said = ServerMessage::Error { code: "resume_invalid", detail, process_id: Some(self.id) };
-            self.tell(viewer, SessionMessage::Say(said));
-            self.viewers.remove(viewer);
-            self.sessions.remove(&viewer);
+            self.never_reached(viewer);
         }
         if state.exit.is_none() && self.life.as_ref().is_some_and(|life| life.cancelled) {
             self.to_agent(NodeFrame::Cancel { process_id: self.id });
@@ -107,7 +100,7 @@ impl Shell {
         }
         if let Some(status) = self.status() {
             for viewer in self.viewers.ids().collect::<Vec<_>>() {
-                self.tell(viewer, SessionMessage::Say(status.clone()));
+                self.say(viewer, status.clone(), false);
             }
         }
         self.ask_oom_kills(false);
@@ -143,7 +136,7 @@ impl Shell {
         for frame in self.held.drain(..) {
             link.now(frame);
         }
-        for frame in self.inputs.to_send(self.id) {
+        if let Some(frame) = self.inputs.to_send(self.id) {
             link.now(frame);
         }
     }
