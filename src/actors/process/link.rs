@@ -27,7 +27,8 @@ impl Shell {
         self.on_link = state.is_some();
         let Some(state) = state else {
             if pending && self.tail.received().sequence == 0 {
-                // It is not started yet; then its flow begins by itself.
+                // It is not started yet; then its flow begins by itself, and its numbers are all known here.
+                self.heard = true;
                 self.pace = Some(Pace::begin(self.now_ms(), self.tail.position()));
                 let answered = self.inputs.linked(Vec::new());
                 self.answer_inputs(answered);

@@ -19,7 +19,7 @@ mod typing;
 mod asked;
 mod ending;
 #[cfg(test)]
-mod tests;
+pub(in crate::actors) mod tests;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
 pub use message::{From, FromAgent, OutputLog, ProcessInfo, ProcessMessage, ResumeInvalid};

@@ -53,6 +53,14 @@ impl Sessions {
         }
     }
 
+    /// Tells some session this.
+    #[cfg(test)]
+    pub(super) fn tell_one(&self, message: SessionMessage) {
+        let live = self.live();
+        let session = live.values().next().expect("a session");
+        session.send_message(message).expect("it lives");
+    }
+
     pub(super) fn enter(&self, session: ActorRef<SessionMessage>) -> Place {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         self.live().insert(id, session);
