@@ -31,10 +31,15 @@ pub(super) struct Asking {
 
 impl Shell {
     /// It is new.
-    pub(super) async fn init(&mut self, record: ProcessRecord, reply: RpcReplyPort<Result<(), Refused>>) -> Result<(), Reload> {
+    pub(super) async fn init(
+        &mut self,
+        record: ProcessRecord,
+        reply: RpcReplyPort<Result<(), Refused>>,
+    ) -> Result<(), Reload> {
         // Whoever asked may have gone, here and below.
         if let Some(life) = &self.life {
-            let again = if life.record == record { Ok(()) } else { Err(Refused::new(Code::Internal, "the id is taken")) };
+            let again =
+                if life.record == record { Ok(()) } else { Err(Refused::new(Code::Internal, "the id is taken")) };
             let _ = reply.send(again);
             return Ok(());
         }
@@ -151,7 +156,8 @@ impl Shell {
         let mut commit = Commit::default();
         commit.put_json(rows::LIFE, life);
         if let Some((key, fingerprint)) = &asked.kept {
-            let kept = Kept { fingerprint: fingerprint.clone(), answer: Ok(ProcessAnswer::Done), at_ms: clock::now_ms() };
+            let kept =
+                Kept { fingerprint: fingerprint.clone(), answer: Ok(ProcessAnswer::Done), at_ms: clock::now_ms() };
             commit.put_json(key, &kept);
         }
         rows.commit(commit, Some(After::Cancelled(asked)), &self.myself);

@@ -1,6 +1,9 @@
 //! The agent's link: what is asked when it comes up, and what it says.
 
-use playhouse_protocol::{EventId, agent::{NodeFrame, ProcessState}};
+use playhouse_protocol::{
+    EventId,
+    agent::{NodeFrame, ProcessState},
+};
 
 use super::{FromAgent, pace::Pace, shell::Shell, state::Phase};
 use crate::{actors::agent_link::LinkRef, clock};
@@ -11,9 +14,10 @@ pub(super) const HELD_FRAMES: usize = 32;
 impl Shell {
     /// The agent is connected.
     pub(super) fn link_up(&mut self, link: LinkRef, state: Option<ProcessState>) {
-        let known = self.link.as_ref().is_some_and(|known| {
-            known.number > link.number || (known.number == link.number && state.is_none())
-        });
+        let known = self
+            .link
+            .as_ref()
+            .is_some_and(|known| known.number > link.number || (known.number == link.number && state.is_none()));
         let Some(life) = &self.life else { return };
         if known {
             return;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use playhouse_protocol::{Chunk, EventId, agent::{Exit, InputOutcome, ProcessState}};
+use playhouse_protocol::{
+    Chunk, EventId,
+    agent::{Exit, InputOutcome, ProcessState},
+};
 use ractor::RpcReplyPort;
 use uuid::Uuid;
 

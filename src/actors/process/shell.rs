@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use playhouse_protocol::{EventId, agent::{Exit, NodeFrame}, client::ServerMessage};
+use playhouse_protocol::{
+    EventId,
+    agent::{Exit, NodeFrame},
+    client::ServerMessage,
+};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,7 +22,11 @@ use super::{
     viewers::{Effect, Viewers},
 };
 use crate::{
-    actors::{Node, agent_link::LinkRef, session::{SessionMessage, SessionRef}},
+    actors::{
+        Node,
+        agent_link::LinkRef,
+        session::{SessionMessage, SessionRef},
+    },
     clock,
     cluster::{Entity, StartError},
     store::{
@@ -228,7 +236,10 @@ impl Shell {
 
     /// Tells a viewer something. One that is gone is a viewer no longer.
     fn tell(&mut self, viewer: u64, message: impl FnOnce(u64) -> SessionMessage) {
-        let gone = self.sessions.get(&viewer).is_none_or(|to| to.session.actor.send_message(message(to.subscription)).is_err());
+        let gone = self
+            .sessions
+            .get(&viewer)
+            .is_none_or(|to| to.session.actor.send_message(message(to.subscription)).is_err());
         if gone {
             self.sessions.remove(&viewer);
             self.viewers.remove(viewer);
@@ -255,7 +266,12 @@ impl Shell {
             match effect {
                 Effect::Output { viewer, generation, chunks } => {
                     let process_id = self.id;
-                    self.tell(viewer, |subscription| SessionMessage::Output { process_id, subscription, generation, chunks });
+                    self.tell(viewer, |subscription| SessionMessage::Output {
+                        process_id,
+                        subscription,
+                        generation,
+                        chunks,
+                    });
                 }
                 Effect::Truncated { viewer, lost } => {
                     let said = ServerMessage::Truncated {
@@ -472,7 +488,11 @@ impl Actor for ProcessActor {
     type State = Shell;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, myself: ActorRef<ProcessMessage>, arguments: Arguments) -> Result<Shell, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ProcessMessage>,
+        arguments: Arguments,
+    ) -> Result<Shell, ActorProcessingErr> {
         myself.send_interval(MINUTE, || ProcessMessage::Own(Own(Done::Minute)));
         let unfinished = arguments.loaded.as_ref().is_some_and(|loaded| loaded.unfinished);
         let shell = Shell::new(arguments, myself);
@@ -482,11 +502,21 @@ impl Actor for ProcessActor {
         Ok(shell)
     }
 
-    async fn handle(&self, _: ActorRef<ProcessMessage>, message: ProcessMessage, shell: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<ProcessMessage>,
+        message: ProcessMessage,
+        shell: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(shell.take(message).await?)
     }
 
-    async fn handle_supervisor_evt(&self, _: ActorRef<ProcessMessage>, _: SupervisionEvent, _: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<ProcessMessage>,
+        _: SupervisionEvent,
+        _: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 }

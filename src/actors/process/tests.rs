@@ -139,11 +139,20 @@ impl Actor for Ear {
     type State = mpsc::UnboundedSender<SessionMessage>;
     type Arguments = mpsc::UnboundedSender<SessionMessage>;
 
-    async fn pre_start(&self, _: ActorRef<SessionMessage>, out: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<SessionMessage>,
+        out: Self::Arguments,
+    ) -> Result<Self::State, ActorProcessingErr> {
         Ok(out)
     }
 
-    async fn handle(&self, _: ActorRef<SessionMessage>, message: SessionMessage, out: &mut Self::State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<SessionMessage>,
+        message: SessionMessage,
+        out: &mut Self::State,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(out.send(message)?)
     }
 }
@@ -195,7 +204,9 @@ impl Listener {
                 SessionMessage::OfProcess { message: ServerMessage::Status { status, reason, .. }, .. } => {
                     self.said.push(reason.map_or_else(|| status.to_owned(), |reason| format!("{status}:{reason}")));
                 }
-                SessionMessage::OfProcess { message: ServerMessage::Truncated { from_id, to_id, reason, .. }, .. } => {
+                SessionMessage::OfProcess {
+                    message: ServerMessage::Truncated { from_id, to_id, reason, .. }, ..
+                } => {
                     assert_eq!(from_id.sequence, self.last.sequence + 1);
                     self.last = to_id;
                     self.said.push(format!("{reason} {from_id}..{to_id}"));
@@ -216,7 +227,11 @@ async fn get(process: &ProcessRef) -> crate::actors::views::ProcessView {
     }
 }
 
-async fn command(process: &ProcessRef, command: ProcessCommand, key: Option<(&str, &str)>) -> Result<ProcessAnswer, crate::actors::Refused> {
+async fn command(
+    process: &ProcessRef,
+    command: ProcessCommand,
+    key: Option<(&str, &str)>,
+) -> Result<ProcessAnswer, crate::actors::Refused> {
     let idempotency = key.map(|(key, print)| Idempotency { key: key.to_owned(), fingerprint: print.to_owned() });
     let make = |reply| ProcessMessage::Command { caller: caller(), role: Role::Edit, command, idempotency, reply };
     process.call(make).await.expect("an answer")
@@ -298,14 +313,16 @@ async fn links_are_lost_and_nothing_else_is() {
     agent.stored(2).await;
     // A gap is asked for on the same link.
     agent.say(&process, FromAgent::Output(vec![chunk(4, "d")])).await;
-    let asked = agent.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
+    let asked =
+        agent.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
     assert_eq!(asked, 3);
     agent.say(&process, FromAgent::Output(vec![chunk(3, "c"), chunk(4, "d")])).await;
     live.until(|live| live.text == "abcd").await;
     // A new link goes on behind what is here; what the old one still says counts for nothing.
     let mut newer = Agent::new(2, record.sandbox_id);
     newer.up(&process, Some(state(record.id, 1, 7, &[]))).await;
-    let asked = newer.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
+    let asked =
+        newer.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
     assert_eq!(asked, 5);
     agent.say(&process, FromAgent::Output(vec![chunk(5, "X")])).await;
     newer.say(&process, FromAgent::Output(vec![chunk(5, "e"), chunk(6, "f")])).await;
@@ -314,7 +331,8 @@ async fn links_are_lost_and_nothing_else_is() {
     // What the agent no longer has is named as lost, and numbering goes on in the next generation.
     let mut third = Agent::new(3, record.sandbox_id);
     third.up(&process, Some(state(record.id, 9, 10, &[]))).await;
-    let asked = third.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
+    let asked =
+        third.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
     assert_eq!(asked, 9);
     third.say(&process, FromAgent::Output(vec![chunk(9, "i")])).await;
     live.until(|live| live.text == "abcdefi").await;
@@ -347,7 +365,8 @@ async fn a_cursor_beyond_the_log_waits_for_the_agent() {
     never.subscribe(&process, From::After(EventId::new(0, 99))).await.expect("taken for now");
     let mut agent = Agent::new(1, record.sandbox_id);
     agent.up(&process, Some(state(record.id, 1, 7, &[("w", 16)]))).await;
-    let asked = agent.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
+    let asked =
+        agent.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None }).await;
     assert_eq!(asked, 3);
     never.until(|never| never.said.iter().any(|said| said == "resume_invalid")).await;
     let chunks = vec![chunk(3, "c"), chunk(4, "d"), chunk(5, "e"), chunk(6, "f")];
@@ -385,7 +404,8 @@ async fn input_is_acknowledged_when_the_agent_has_it_and_sent_again_when_a_link_
     };
     let (writer, seq, bytes, tag) = agent.wait(pick).await;
     assert_eq!((writer.as_str(), seq, &bytes[..]), ("w", 1, &b"one"[..]));
-    let taken = |writer: &str, seq, tag, outcome| FromAgent::InputTaken { writer: writer.to_owned(), seq, tag, outcome };
+    let taken =
+        |writer: &str, seq, tag, outcome| FromAgent::InputTaken { writer: writer.to_owned(), seq, tag, outcome };
     agent.say(&process, taken("w", 1, tag, InputOutcome::Taken)).await;
     typist.until(|typist| typist.acks == [Some(1)]).await;
     process.cast(input(Some(1), "one")).await.expect("cast");
@@ -455,7 +475,10 @@ async fn a_cancel_makes_it_cancelled_and_a_lost_sandbox_ends_it() {
     agent.up(&process, None).await;
     agent.say(&process, FromAgent::Started).await;
     agent.say(&process, FromAgent::Output(vec![chunk(1, "x")])).await;
-    process.call(|reply| ProcessMessage::SandboxEnded { reason: "sandbox_lost".to_owned(), reply }).await.expect("answered");
+    process
+        .call(|reply| ProcessMessage::SandboxEnded { reason: "sandbox_lost".to_owned(), reply })
+        .await
+        .expect("answered");
     viewer.until(|viewer| viewer.said.last().is_some_and(|said| said == "failed:sandbox_lost")).await;
     assert_eq!(viewer.text, "x");
     process.call(|reply| ProcessMessage::Remove { reply }).await.expect("answered");
@@ -483,7 +506,9 @@ async fn a_flood_reaches_every_viewer_whole_and_stays_within_credit() {
                 let chunk = chunk(number, &text(number));
                 sent += chunk.bytes.len() as u64;
                 while sent > credit {
-                    credit = agent.wait(|frame| if let NodeFrame::Credit { bytes, .. } = frame { Some(bytes) } else { None }).await;
+                    credit = agent
+                        .wait(|frame| if let NodeFrame::Credit { bytes, .. } = frame { Some(bytes) } else { None })
+                        .await;
                 }
                 agent.say(&process, FromAgent::Output(vec![chunk])).await;
             }

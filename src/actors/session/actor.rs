@@ -348,7 +348,11 @@ impl Actor for SessionActor {
     type State = Shell;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, myself: ActorRef<SessionMessage>, arguments: Arguments) -> Result<Shell, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SessionMessage>,
+        arguments: Arguments,
+    ) -> Result<Shell, ActorProcessingErr> {
         let Arguments { node, wire, params, way } = arguments;
         let place = node.sessions.enter(myself.clone());
         let knock = Knock::new(myself.clone());
@@ -376,7 +380,12 @@ impl Actor for SessionActor {
         Ok(shell)
     }
 
-    async fn handle(&self, _: ActorRef<SessionMessage>, message: SessionMessage, shell: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<SessionMessage>,
+        message: SessionMessage,
+        shell: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         shell.told(message);
         shell.pump();
         shell.send_asked().await;
@@ -400,7 +409,12 @@ impl Actor for SessionActor {
         Ok(())
     }
 
-    async fn handle_supervisor_evt(&self, _: ActorRef<SessionMessage>, _: SupervisionEvent, _: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<SessionMessage>,
+        _: SupervisionEvent,
+        _: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 }

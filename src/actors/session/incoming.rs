@@ -116,8 +116,14 @@ mod tests {
     fn each_message_is_read_and_nothing_else() {
         let p = Uuid::from_u128(1);
         let id = EventId::new(0, 412);
-        assert_eq!(text(format!(r#"{{"type":"resume","process_id":"{P}","last_seen_id":"0-412"}}"#)), Incoming::ResumeOne(p, Some(id)));
-        assert_eq!(text(format!(r#"{{"type":"resume","processes":{{"{P}":"0-x"}}}}"#)), Incoming::ResumeAll(vec![(p, None)]));
+        assert_eq!(
+            text(format!(r#"{{"type":"resume","process_id":"{P}","last_seen_id":"0-412"}}"#)),
+            Incoming::ResumeOne(p, Some(id))
+        );
+        assert_eq!(
+            text(format!(r#"{{"type":"resume","processes":{{"{P}":"0-x"}}}}"#)),
+            Incoming::ResumeAll(vec![(p, None)])
+        );
         assert_eq!(text(r#"{"type":"resume","processes":{"nope":"0-1"}}"#.to_owned()), Incoming::ResumeMalformed);
         assert_eq!(
             text(format!(r#"{{"type":"input","process_id":"{P}","data":"x\n","seq":17}}"#)),
@@ -126,7 +132,12 @@ mod tests {
         assert_eq!(text(format!(r#"{{"type":"ack","process_id":"{P}","id":"0-412"}}"#)), Incoming::Ack(p, id));
         assert_eq!(text(format!(r#"{{"type":"cancel","process_id":"{P}"}}"#)), Incoming::Cancel(p));
         for bad in [
-            "", "{}", "[]", r#"{"type":"hello"}"#, r#"{"type":"resume"}"#, r#"{"type":"input","data":"x"}"#,
+            "",
+            "{}",
+            "[]",
+            r#"{"type":"hello"}"#,
+            r#"{"type":"resume"}"#,
+            r#"{"type":"input","data":"x"}"#,
             r#"{"type":"ack","process_id":"00000000-0000-0000-0000-000000000001","id":"x"}"#,
             r#"{"type":"cancel","process_id":"00000000-0000-0000-0000-000000000001","more":1}"#,
         ] {

@@ -4,18 +4,18 @@
 //! (what waits for the socket) and [`incoming`] (what the client says). The actor polls the socket itself, inside its
 //! handler: an actor's message reaches the socket, and a keystroke its process, without another task between.
 
-pub mod message;
-pub mod socket;
-pub mod window;
-pub mod outbox;
-pub mod incoming;
-pub mod subs;
-mod registry;
 mod actor;
-mod pump;
+pub mod incoming;
+pub mod message;
 mod opening;
+pub mod outbox;
+mod pump;
+mod registry;
+pub mod socket;
+pub mod subs;
 #[cfg(test)]
 mod tests;
+pub mod window;
 
 pub use message::SessionMessage;
 pub use registry::Sessions;

@@ -139,7 +139,8 @@ impl Subs {
     /// The client says where to go on with all; what it leaves out begins at its first retained event. What was not
     /// taken is given back with its process, or without one when no process waits for a `resume`.
     pub fn resume_all(&mut self, all: Vec<(Uuid, Option<EventId>)>) -> Vec<(Option<Uuid>, Resumed)> {
-        let silent: Vec<Uuid> = self.subs.iter().filter(|(_, sub)| sub.phase == Phase::Silent).map(|(id, _)| *id).collect();
+        let silent: Vec<Uuid> =
+            self.subs.iter().filter(|(_, sub)| sub.phase == Phase::Silent).map(|(id, _)| *id).collect();
         if !self.resumes || (silent.is_empty() && !self.subs.is_empty()) {
             return vec![(None, Resumed::Unexpected)];
         }
@@ -286,7 +287,10 @@ mod tests {
         assert_eq!(froms(&mut subs), [(A, From::After(id))]);
         assert!(subs.add_new(Uuid::from_u128(4)) && !subs.add_new(A));
         assert_eq!(froms(&mut subs), [(Uuid::from_u128(4), From::Earliest)]);
-        assert_eq!(subs.resume_all(vec![(Uuid::from_u128(9), Some(id))]), [(Some(Uuid::from_u128(9)), Resumed::Invalid)]);
+        assert_eq!(
+            subs.resume_all(vec![(Uuid::from_u128(9), Some(id))]),
+            [(Some(Uuid::from_u128(9)), Resumed::Invalid)]
+        );
         assert_eq!(froms(&mut subs), [(B, From::Earliest)]);
         assert_eq!(subs.resume_all(Vec::new()), [(None, Resumed::Unexpected)]);
     }

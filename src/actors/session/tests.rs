@@ -63,7 +63,14 @@ struct Client {
 }
 
 impl Client {
-    fn open(node: &Node, room: usize, processes: Vec<Uuid>, status: SandboxStatus, params: StreamParams, role: Role) -> Self {
+    fn open(
+        node: &Node,
+        room: usize,
+        processes: Vec<Uuid>,
+        status: SandboxStatus,
+        params: StreamParams,
+        role: Role,
+    ) -> Self {
         let (out, incoming) = mpsc::unbounded();
         let (outgoing, frames) = mpsc::channel(room);
         let attached = Attached { role, processes, status, reason: None };
@@ -128,11 +135,21 @@ async fn hello_replay_live_input_and_the_end() {
     let node = node(dir.path()).await;
     let (record, process, mut agent) = running(&node).await;
     agent.say(&process, FromAgent::Output(vec![chunk(1, "old")])).await;
-    let mut client = Client::open(&node, 64, vec![record.id], SandboxStatus::Running, params(&record, StreamFrom::Earliest), Role::Edit);
+    let mut client = Client::open(
+        &node,
+        64,
+        vec![record.id],
+        SandboxStatus::Running,
+        params(&record, StreamFrom::Earliest),
+        Role::Edit,
+    );
     let hello = client.next().await;
     assert_eq!((&hello["type"], &hello["role"]), (&json!("hello"), &json!("edit")));
     let listed = &hello["processes"][0];
-    assert_eq!((&listed["status"], &listed["first_id"], &listed["last_id"]), (&json!("running"), &json!("0-1"), &json!("0-1")));
+    assert_eq!(
+        (&listed["status"], &listed["first_id"], &listed["last_id"]),
+        (&json!("running"), &json!("0-1"), &json!("0-1"))
+    );
     let status = client.next().await;
     assert_eq!((&status["type"], &status["status"]), (&json!("status"), &json!("running")));
     let output = client.next().await;
@@ -141,7 +158,9 @@ async fn hello_replay_live_input_and_the_end() {
     assert_eq!(client.next().await["data"], "new");
     client.say(json!({"type": "input", "process_id": record.id, "data": "ls\n", "seq": 5}));
     let tag = agent.wait(|frame| if let NodeFrame::Input { tag, seq: 5, .. } = frame { Some(tag) } else { None }).await;
-    agent.say(&process, FromAgent::InputTaken { writer: "w".to_owned(), seq: 5, tag, outcome: InputOutcome::Taken }).await;
+    agent
+        .say(&process, FromAgent::InputTaken { writer: "w".to_owned(), seq: 5, tag, outcome: InputOutcome::Taken })
+        .await;
     assert_eq!(client.next().await, json!({"type": "input_ack", "process_id": record.id, "seq": 5}));
     client.say(json!({"type": "resize", "process_id": record.id, "cols": 100, "rows": 30}));
     agent.wait(|frame| matches!(frame, NodeFrame::Resize { .. }).then_some(())).await;
@@ -160,7 +179,14 @@ async fn hello_replay_live_input_and_the_end() {
     client.closed(close::SANDBOX_ENDED).await;
     assert_eq!(node.sessions.count(), 0);
     // A later socket of the ended sandbox: hello, replay, status, 4410.
-    let mut late = Client::open(&node, 64, vec![record.id], SandboxStatus::Terminated, params(&record, StreamFrom::Earliest), Role::View);
+    let mut late = Client::open(
+        &node,
+        64,
+        vec![record.id],
+        SandboxStatus::Terminated,
+        params(&record, StreamFrom::Earliest),
+        Role::View,
+    );
     assert_eq!(late.next().await["processes"][0]["status"], "completed");
     for text in ["old", "new", "last"] {
         assert_eq!(late.next().await["data"], text);
@@ -175,7 +201,16 @@ async fn a_resume_says_where_to_go_on() {
     let node = node(dir.path()).await;
     let (record, process, agent) = running(&node).await;
     agent.say(&process, FromAgent::Output(vec![chunk(1, "a"), chunk(2, "b"), chunk(3, "c")])).await;
-    let open = || Client::open(&node, 64, vec![record.id], SandboxStatus::Running, params(&record, StreamFrom::Resume), Role::Edit);
+    let open = || {
+        Client::open(
+            &node,
+            64,
+            vec![record.id],
+            SandboxStatus::Running,
+            params(&record, StreamFrom::Resume),
+            Role::Edit,
+        )
+    };
     let mut client = open();
     assert_eq!(client.next().await["type"], "hello");
     client.say(json!({"type": "resume", "process_id": record.id, "last_seen_id": "0-9"}));
@@ -265,7 +300,14 @@ async fn a_socket_that_takes_nothing_costs_nothing_and_catches_up() {
     let dir = tempfile::tempdir().expect("dir");
     let node = node(dir.path()).await;
     let (record, process, mut agent) = running(&node).await;
-    let mut client = Client::open(&node, 1, vec![record.id], SandboxStatus::Running, params(&record, StreamFrom::Earliest), Role::Edit);
+    let mut client = Client::open(
+        &node,
+        1,
+        vec![record.id],
+        SandboxStatus::Running,
+        params(&record, StreamFrom::Earliest),
+        Role::Edit,
+    );
     assert_eq!(client.next().await["type"], "hello");
     let piece = "0123456789abcde\n".repeat(1024);
     let (mut sent, mut credit) = (0, playhouse_protocol::agent::OUTPUT_WINDOW_BYTES);
@@ -273,7 +315,8 @@ async fn a_socket_that_takes_nothing_costs_nothing_and_catches_up() {
     for number in 1..=256_u64 {
         sent += piece.len() as u64;
         while sent > credit {
-            credit = agent.wait(|frame| if let NodeFrame::Credit { bytes, .. } = frame { Some(bytes) } else { None }).await;
+            credit =
+                agent.wait(|frame| if let NodeFrame::Credit { bytes, .. } = frame { Some(bytes) } else { None }).await;
         }
         agent.say(&process, FromAgent::Output(vec![chunk(number, &piece)])).await;
     }
