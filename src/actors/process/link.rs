@@ -61,7 +61,7 @@ impl Shell {
             self.never_reached(viewer);
         }
         if state.exit.is_none() && self.life.as_ref().is_some_and(|life| life.cancelled) {
-            self.to_agent(NodeFrame::Cancel { process_id: self.id });
+            self.send_agent(NodeFrame::Cancel { process_id: self.id });
         }
         self.flush_to_agent();
     }
@@ -74,7 +74,7 @@ impl Shell {
     }
 
     /// The agent says something.
-    pub(super) fn from_agent(&mut self, number: u64, event: FromAgent) {
+    pub(super) fn heard_agent(&mut self, number: u64, event: FromAgent) {
         if self.link.as_ref().is_none_or(|link| link.number != number) {
             return;
         }
@@ -83,7 +83,7 @@ impl Shell {
                 self.on_link = true;
                 self.started();
                 if self.life.as_ref().is_some_and(|life| life.cancelled && !life.is_over()) {
-                    self.to_agent(NodeFrame::Cancel { process_id: self.id });
+                    self.send_agent(NodeFrame::Cancel { process_id: self.id });
                 }
                 self.flush_to_agent();
             }
@@ -112,16 +112,16 @@ impl Shell {
     }
 
     /// Sends something to the agent, if it is there.
-    pub(super) fn to_agent(&self, frame: NodeFrame) {
+    pub(super) fn send_agent(&self, frame: NodeFrame) {
         if let Some(link) = &self.link {
             link.now(frame);
         }
     }
 
     /// Sends or holds a frame for the running program. False when too many are held.
-    pub(super) fn to_program(&mut self, frame: NodeFrame) -> bool {
+    pub(super) fn send_program(&mut self, frame: NodeFrame) -> bool {
         if self.link.is_some() && self.on_link {
-            self.to_agent(frame);
+            self.send_agent(frame);
             return true;
         }
         if matches!(frame, NodeFrame::Resize { .. }) {

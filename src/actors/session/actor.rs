@@ -151,7 +151,7 @@ impl Shell {
 
     /// Makes the subscriptions that are due.
     pub(super) fn subscribe(&mut self) {
-        for Subscribe { process_id, subscription, from, credit } in self.subs.next() {
+        for Subscribe { process_id, subscription, from, credit } in self.subs.due() {
             let Some(owner) = self.owners.get(&process_id) else { continue };
             let (process, session, may_type) = (owner.process.clone(), self.me(), self.may_type());
             self.background(async move {
