@@ -8,6 +8,7 @@ use ractor::RpcReplyPort;
 
 use super::{
     Done, Process,
+    output::MAX_SEQUENCE,
     rows::After,
     shell::{Reload, Shell},
     state::{Outcome, outcome_of},
@@ -38,7 +39,9 @@ impl Shell {
     pub(super) fn exited(&mut self, exit: Exit) {
         self.started();
         if self.life.as_ref().is_some_and(|life| !life.is_over()) {
-            self.exit = Some(exit);
+            // No program has printed so much: what an agent makes up is not waited for.
+            let last_sequence = if exit.last_sequence > MAX_SEQUENCE { 0 } else { exit.last_sequence };
+            self.exit = Some(Exit { last_sequence, ..exit });
         }
     }
 
@@ -127,7 +130,11 @@ impl Shell {
     }
 
     /// A commit has ended.
-    pub(super) fn committed(&mut self, result: Result<Guard, CommitError>, after: Option<Box<After>>) -> Result<(), Reload> {
+    pub(super) fn committed(
+        &mut self,
+        result: Result<Guard, CommitError>,
+        after: Option<Box<After>>,
+    ) -> Result<(), Reload> {
         let Some(rows) = &mut self.rows else { return Ok(()) };
         let done = match rows.committed(result, &self.myself) {
             Ok(done) => done,

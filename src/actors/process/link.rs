@@ -5,7 +5,7 @@ use playhouse_protocol::{
     agent::{NodeFrame, ProcessState},
 };
 
-use super::{FromAgent, pace::Pace, shell::Shell, state::Phase};
+use super::{FromAgent, output::MAX_SEQUENCE, pace::Pace, shell::Shell, state::Phase};
 use crate::{actors::agent_link::LinkRef, clock};
 
 /// How many signals wait for a program to start or its agent to come back; what exceeds them is refused.
@@ -47,12 +47,13 @@ impl Shell {
             return;
         };
         self.heard = true;
-        self.reached = self.reached.max(state.next_sequence.saturating_sub(1));
+        let (first, next) = (state.first_sequence.min(MAX_SEQUENCE), state.next_sequence.min(MAX_SEQUENCE));
+        self.reached = self.reached.max(next.saturating_sub(1));
         self.started();
         let answered = self.inputs.linked(state.writers);
         self.answer_inputs(answered);
-        if state.first_sequence > self.tail.received().sequence + 1 {
-            self.lose(state.first_sequence - 1);
+        if first > self.tail.received().sequence + 1 {
+            self.lose(first - 1);
         } else {
             self.resume();
         }
@@ -87,7 +88,13 @@ impl Shell {
                 }
                 self.flush_to_agent();
             }
-            FromAgent::Output(chunks) => self.output(chunks),
+            FromAgent::Output(chunks) => {
+                if !std::mem::replace(&mut self.on_link, true) {
+                    // Its start was told to an actor before this one.
+                    self.flush_to_agent();
+                }
+                self.output(chunks);
+            }
             FromAgent::Exited(exit) => self.exited(exit),
             FromAgent::InputTaken { tag, outcome, .. } => {
                 let answered = self.inputs.answer(tag, outcome);

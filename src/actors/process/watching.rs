@@ -111,7 +111,13 @@ impl Shell {
     }
 
     /// A session subscribes: events come after the one that is answered.
-    pub(super) fn subscribe(&mut self, to: Subscriber, from: From, may_type: bool, credit: u64) -> Result<EventId, ResumeInvalid> {
+    pub(super) fn subscribe(
+        &mut self,
+        to: Subscriber,
+        from: From,
+        may_type: bool,
+        credit: u64,
+    ) -> Result<EventId, ResumeInvalid> {
         let life = self.life.as_ref().ok_or(ResumeInvalid)?;
         let end = self.tail.received();
         let ended = life.outcome().is_some();
