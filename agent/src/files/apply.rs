@@ -102,10 +102,13 @@ impl Core {
     /// # Errors
     /// The disk is full or something resists.
     pub fn put(&self, tree: &mut Tree, path: &str, node: &Node, content: Option<Temp>, version: u64) -> io::Result<()> {
-        tree.versions.touch(path, version);
         self.make_parents(tree, path, version)?;
         let before = self.root.look(path)?;
         let is_directory = before == Disk::Directory;
+        if !(is_directory && *node == Node::Directory) {
+            // A directory that is there already says nothing about what lies below it.
+            tree.versions.touch(path, version);
+        }
         if is_directory && *node != Node::Directory {
             self.root.remove(path)?;
         }
