@@ -66,12 +66,16 @@ impl Core {
 
     fn push_put(&self, version: u64, path: &str, node: &Node, content: Option<Temp>) -> io::Result<()> {
         let mut tree = self.tree();
-        if !tree.is_ours(path) || tree.versions.decided(path, version) {
+        if !tree.is_ours(path) {
             return Ok(());
         }
-        if *node != Node::Directory && tree.versions.decided_below(path, version) {
-            // A later report has made it a directory again; what it did not speak of was gone in between.
+        let decided = tree.versions.decided(path, version);
+        if *node != Node::Directory && (decided || tree.versions.decided_below(path, version)) {
+            // A later report has made something else of it; what that did not speak of was gone in between.
             return self.remove_undecided(&mut tree, path, version);
+        }
+        if decided {
+            return Ok(());
         }
         if self.is_ahead(&tree, path)? {
             tree.records.set(path, Record::unsettled(Some(node.clone())));
