@@ -5,6 +5,7 @@
 
 pub mod refusal;
 pub mod views;
+pub mod paging;
 pub mod node;
 pub mod tenant;
 pub mod workspace;
