@@ -5,4 +5,6 @@
 pub mod clock;
 pub mod store;
 pub mod cluster;
+pub mod store;
 pub mod actors;
+pub mod bench;
