@@ -3,7 +3,6 @@
 //! Import direction: `protocol` ← `sandbox` ← `host`; `protocol` ← `cluster`, `store` ← `actors` ← `http` ← `server`.
 
 pub mod clock;
-pub mod store;
 pub mod cluster;
 pub mod store;
 pub mod actors;

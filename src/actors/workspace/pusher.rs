@@ -24,6 +24,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
+    WorkspaceMessage,
     state::Push,
     tree::{Node as TreeNode, TREE_ENTRIES},
 };
@@ -297,6 +298,13 @@ impl Sender {
                 .await;
             match status {
                 Ok(Ok(ProcessAnswer::Process(view))) if view.status == ProcessStatus::Pending => {}
+                Ok(Ok(ProcessAnswer::Process(view))) if view.status.ended() => {
+                    let workspace = self.node.workspace(self.workspace);
+                    let ended = WorkspaceMessage::ProcessEnded { process_id: start.process_id };
+                    // The workspace whose link this is runs; else the next link is here again.
+                    let _ = workspace.cast(ended).await;
+                    return Ok(());
+                }
                 Ok(Ok(ProcessAnswer::Process(_) | ProcessAnswer::Done)) => return Ok(()),
                 Ok(Err(error)) => {
                     tracing::warn!(%error, process = %start.process_id, "a process can't be asked whether it has started");

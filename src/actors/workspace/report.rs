@@ -100,13 +100,13 @@ impl State {
         &mut self,
         sandbox: Uuid,
         batch: u64,
-        changes: Vec<Reported>,
+        changes: &[Reported],
         mut refused: Vec<(String, String)>,
         now: OffsetDateTime,
     ) -> Outcome {
         let shard = playhouse_protocol::Shard::of(self.id);
         let mut unused = Vec::new();
-        for change in changes {
+        for change in changes.iter().cloned() {
             match change {
                 Reported::Remove { path } => {
                     if let Some((id, _)) = self.tree.find(&path) {
