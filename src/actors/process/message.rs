@@ -104,8 +104,8 @@ pub enum ProcessMessage {
         may_type: bool,
         /// How many bytes may be sent to begin with, counted like `SessionCredit`.
         credit: u64,
-        /// Taken, or the cursor is refused.
-        reply: RpcReplyPort<Result<(), ResumeInvalid>>,
+        /// Taken: events after this one come. Or the cursor is refused.
+        reply: RpcReplyPort<Result<EventId, ResumeInvalid>>,
     },
     /// A session is gone, or no longer wants it.
     Unsubscribe {

@@ -49,6 +49,22 @@ async fn a_second_open_is_locked_until_the_first_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_killed_node_leaves_all_that_was_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Metadata::open(dir.path()).await.unwrap();
+    let mut guard = store.activate(partition(1), 1).await.unwrap().guard;
+    for n in 0..20 {
+        guard = store.commit(partition(1), guard, puts([("n", &n.to_string())])).await.unwrap();
+        // The file as it is now is what a killed process leaves.
+        let left = tempfile::tempdir().unwrap();
+        std::fs::copy(dir.path().join("metadata.redb"), left.path().join("metadata.redb")).unwrap();
+        let next = Metadata::open(left.path()).await.unwrap();
+        let row = next.row(partition(1), "n").await.unwrap();
+        assert_eq!(row, Some(n.to_string().into_bytes()));
+    }
+}
+
+#[tokio::test]
 async fn two_migrations_at_once_both_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let many = (0..8).map(|_| Metadata::migrate(dir.path()));
