@@ -405,14 +405,6 @@ impl Pieces<()> {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum PieceError {
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    #[error("the blob ends early")]
-    Short,
-}
-
 impl<S: Stream<Item = Result<Bytes, BlobError>> + Unpin> Pieces<S> {
     async fn next(&mut self) -> Option<Result<Piece, BlobError>> {
         if self.over {
