@@ -31,10 +31,15 @@ pub(super) struct Asking {
 
 impl Shell {
     /// It is new.
-    pub(super) async fn init(&mut self, record: ProcessRecord, reply: RpcReplyPort<Result<(), Refused>>) -> Result<(), Reload> {
+    pub(super) async fn init(
+        &mut self,
+        record: ProcessRecord,
+        reply: RpcReplyPort<Result<(), Refused>>,
+    ) -> Result<(), Reload> {
         // Whoever asked may have gone, here and below.
         if let Some(life) = &self.life {
-            let again = if life.record == record { Ok(()) } else { Err(Refused::new(Code::Internal, "the id is taken")) };
+            let again =
+                if life.record == record { Ok(()) } else { Err(Refused::new(Code::Internal, "the id is taken")) };
             let _ = reply.send(again);
             return Ok(());
         }
@@ -112,7 +117,10 @@ impl Shell {
         let Some(life) = &mut self.life else { return self.answer(asked, Err(Code::ProcessNotFound.into())) };
         let ended = life.is_over();
         let frame = match command {
-            ProcessCommand::Get => return self.answer(asked, Ok(ProcessAnswer::Process(life.view()))),
+            ProcessCommand::Get => {
+                let view = life.view();
+                return self.answer(asked, Ok(ProcessAnswer::Process(view)));
+            }
             ProcessCommand::Cancel => return self.cancel(asked),
             ProcessCommand::Input { .. } | ProcessCommand::Signal(_) | ProcessCommand::Resize(_) if ended => {
                 return self.answer(asked, Err(Code::ProcessEnded.into()));
@@ -148,7 +156,8 @@ impl Shell {
         let mut commit = Commit::default();
         commit.put_json(rows::LIFE, life);
         if let Some((key, fingerprint)) = &asked.kept {
-            let kept = Kept { fingerprint: fingerprint.clone(), answer: Ok(ProcessAnswer::Done), at_ms: clock::now_ms() };
+            let kept =
+                Kept { fingerprint: fingerprint.clone(), answer: Ok(ProcessAnswer::Done), at_ms: clock::now_ms() };
             commit.put_json(key, &kept);
         }
         rows.commit(commit, Some(After::Cancelled(asked)), &self.myself);

@@ -1,9 +1,12 @@
 //! What is typed, until the agent has it.
 //!
 //! Pure. Numbers count per process and writer, and the agent is their authority: it applies each once, in order, so
-//! everything unacknowledged is sent again on a new link. What a client did not number gets a number of an internal
-//! writer, whose name is longer than a client's may be. Input beyond one frame is sent in parts: all but the last under
-//! a writer derived from the client's, with the client's number, so that a retry repeats none of them.
+//! everything unacknowledged is sent again on a new link. One input is under way at a time: the agent may refuse it
+//! when it is full, and a later number that was taken would make the refused one look seen.
+//!
+//! What a client did not number gets a number of an internal writer, whose name is longer than a client's may be.
+//! Input beyond one frame is sent in parts: all but the last under a writer derived from the client's, with the
+//! client's number, so that a retry repeats none of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -53,8 +56,6 @@ struct Waiting<T> {
     bytes: Vec<u8>,
     eof: bool,
     tag: u64,
-    /// Sent only when everything before it is answered: a part after a part.
-    after_all: bool,
     /// The parts of one input share it.
     group: u64,
     sent: bool,
@@ -121,51 +122,40 @@ impl<T> Inputs<T> {
         }
         self.bytes += bytes.len();
         let group = self.next_tag;
-        let mut after_all = false;
         if bytes.len() > PIECE_BYTES {
             let parts = format!("p{}", hex(blake3::hash(writer.as_bytes()).as_bytes()));
             for number in 0_u32.. {
                 let rest = bytes.split_off(PIECE_BYTES);
                 // Each part of an input has a writer of its own, since they share the number.
-                self.push(format!("{parts}{number}"), seq, bytes, false, after_all, group, Vec::new());
-                (bytes, after_all) = (rest, true);
+                self.push(format!("{parts}{number}"), seq, bytes, false, group, Vec::new());
+                bytes = rest;
                 if bytes.len() <= PIECE_BYTES {
                     break;
                 }
             }
         }
-        self.push(writer, seq, bytes, eof, after_all, group, vec![to]);
+        self.push(writer, seq, bytes, eof, group, vec![to]);
         (Offered::Waits, None)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the fields of what is pushed")]
-    fn push(&mut self, writer: String, seq: u64, bytes: Vec<u8>, eof: bool, after_all: bool, group: u64, to: Vec<T>) {
+    fn push(&mut self, writer: String, seq: u64, bytes: Vec<u8>, eof: bool, group: u64, to: Vec<T>) {
         let tag = self.next_tag;
         self.next_tag += 1;
-        self.waiting.push_back(Waiting { writer, seq, bytes, eof, tag, after_all, group, sent: false, to });
+        self.waiting.push_back(Waiting { writer, seq, bytes, eof, tag, group, sent: false, to });
     }
 
-    /// What may be sent now, in order.
-    pub fn to_send(&mut self, process_id: Uuid) -> Vec<NodeFrame> {
-        let mut frames = Vec::new();
-        for (index, waiting) in self.waiting.iter_mut().enumerate() {
-            if waiting.sent {
-                continue;
-            }
-            if waiting.after_all && index > 0 {
-                break;
-            }
-            waiting.sent = true;
-            frames.push(NodeFrame::Input {
-                process_id,
-                writer: waiting.writer.clone(),
-                seq: waiting.seq,
-                bytes: waiting.bytes.clone(),
-                eof: waiting.eof,
-                tag: waiting.tag,
-            });
-        }
-        frames
+    /// What is to be sent now.
+    pub fn to_send(&mut self, process_id: Uuid) -> Option<NodeFrame> {
+        let waiting = self.waiting.front_mut().filter(|waiting| !waiting.sent)?;
+        waiting.sent = true;
+        Some(NodeFrame::Input {
+            process_id,
+            writer: waiting.writer.clone(),
+            seq: waiting.seq,
+            bytes: waiting.bytes.clone(),
+            eof: waiting.eof,
+            tag: waiting.tag,
+        })
     }
 
     /// The agent says what became of an input.

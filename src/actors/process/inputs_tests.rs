@@ -44,8 +44,7 @@ fn a_number_seen_before_is_known_and_one_that_waits_is_answered_with_it() {
     assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'a'), (Offered::Waits, None));
     assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'b'), (Offered::Waits, None));
     assert_eq!(inputs.offer(numbered("w", 2), b"x".to_vec(), false, 'c'), (Offered::Known, Some('c')));
-    let frames = inputs.to_send(Uuid::nil());
-    assert!(matches!(&frames[..], [NodeFrame::Input { seq: 3, tag: 1, .. }]));
+    assert!(matches!(inputs.to_send(Uuid::nil()), Some(NodeFrame::Input { seq: 3, tag: 1, .. })));
     assert_eq!(inputs.answer(1, InputOutcome::Taken).len(), 2);
     assert_eq!((inputs.last("w"), inputs.last("v")), (3, 0));
     assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'd'), (Offered::Known, Some('d')));
@@ -58,7 +57,7 @@ fn more_than_a_mebibyte_is_full_and_the_number_unused() {
     assert_eq!(inputs.offer(numbered("w", 2), vec![b'x'; 1], false, ()).0, Offered::Full);
     // Its four parts go one after the other, since none may go in without the one before it.
     for tag in 1..=4 {
-        assert_eq!(inputs.to_send(Uuid::nil()).len(), 1);
+        assert!(inputs.to_send(Uuid::nil()).is_some() && inputs.to_send(Uuid::nil()).is_none());
         assert_eq!(inputs.answer(tag, InputOutcome::Taken).len(), usize::from(tag == 4));
     }
     assert_eq!(inputs.offer(numbered("w", 2), vec![b'x'; 1], false, ()).0, Offered::Waits);
@@ -69,7 +68,7 @@ fn what_was_never_sent_expires_without_effect() {
     let mut inputs = Inputs::new((1, 1));
     inputs.offer(numbered("w", 1), b"x".to_vec(), false, 'a');
     assert_eq!(inputs.expire(|_| true), ['a']);
-    assert!(inputs.is_empty() && inputs.to_send(Uuid::nil()).is_empty());
+    assert!(inputs.is_empty() && inputs.to_send(Uuid::nil()).is_none());
     inputs.offer(numbered("w", 1), b"x".to_vec(), false, 'a');
     inputs.to_send(Uuid::nil());
     assert_eq!(inputs.expire(|_| true), ['a']);
@@ -100,7 +99,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
     /// Links are lost with frames and answers under way; what was answered as taken is in the text once, in order.
     #[test]
     fn what_is_taken_is_taken_once_and_in_order(steps in prop::collection::vec(step(), 1..80)) {
@@ -147,13 +146,16 @@ proptest! {
                 },
             }
         }
+        let mut found: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (at, _) in agent.text.iter().enumerate().filter(|(_, byte)| **byte == b'<') {
+            let number = agent.text[at + 1..].iter().take_while(|byte| **byte != b'>').copied().collect::<Vec<_>>();
+            let id = String::from_utf8(number).expect("digits").parse().expect("a number");
+            found.entry(id).or_default().push(at);
+        }
         for id in taken {
-            let mark = format!("<{id}>").into_bytes();
-            let found = agent.text.windows(mark.len()).filter(|window| *window == mark).count();
-            prop_assert_eq!(found, 1, "input {} is there once", id);
-            let at = agent.text.windows(mark.len()).position(|window| window == mark).expect("found");
+            let Some([at]) = found.get(&id).map(|places| &places[..]) else { panic!("input {id} is not there once") };
             let text = &typed[usize::try_from(id).expect("small")];
-            prop_assert_eq!(&agent.text[at..at + text.len()], &text[..], "and whole");
+            prop_assert!(agent.text[*at..*at + text.len()] == text[..], "input {} is not whole", id);
         }
     }
 }

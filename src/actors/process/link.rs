@@ -1,12 +1,12 @@
 //! The agent's link: what is asked when it comes up, and what it says.
 
-use playhouse_protocol::{EventId, agent::{NodeFrame, ProcessState}, client::ServerMessage};
+use playhouse_protocol::{
+    EventId,
+    agent::{NodeFrame, ProcessState},
+};
 
 use super::{FromAgent, pace::Pace, shell::Shell, state::Phase};
-use crate::{
-    actors::{agent_link::LinkRef, session::SessionMessage},
-    clock,
-};
+use crate::{actors::agent_link::LinkRef, clock};
 
 /// How many signals wait for a program to start or its agent to come back; what exceeds them is refused.
 pub(super) const HELD_FRAMES: usize = 32;
@@ -14,9 +14,10 @@ pub(super) const HELD_FRAMES: usize = 32;
 impl Shell {
     /// The agent is connected.
     pub(super) fn link_up(&mut self, link: LinkRef, state: Option<ProcessState>) {
-        let known = self.link.as_ref().is_some_and(|known| {
-            known.number > link.number || (known.number == link.number && state.is_none())
-        });
+        let known = self
+            .link
+            .as_ref()
+            .is_some_and(|known| known.number > link.number || (known.number == link.number && state.is_none()));
         let Some(life) = &self.life else { return };
         if known {
             return;
@@ -30,7 +31,8 @@ impl Shell {
         self.on_link = state.is_some();
         let Some(state) = state else {
             if pending && self.tail.received().sequence == 0 {
-                // It is not started yet; then its flow begins by itself.
+                // It is not started yet; then its flow begins by itself, and its numbers are all known here.
+                self.heard = true;
                 self.pace = Some(Pace::begin(self.now_ms(), self.tail.position()));
                 let answered = self.inputs.linked(Vec::new());
                 self.answer_inputs(answered);
@@ -56,11 +58,7 @@ impl Shell {
         }
         let reached = EventId::new(self.tail.received().generation, self.reached);
         for viewer in self.viewers.beyond(reached) {
-            let detail = "this number was never reached".to_owned();
-            let said = ServerMessage::Error { code: "resume_invalid", detail, process_id: Some(self.id) };
-            self.tell(viewer, SessionMessage::Say(said));
-            self.viewers.remove(viewer);
-            self.sessions.remove(&viewer);
+            self.never_reached(viewer);
         }
         if state.exit.is_none() && self.life.as_ref().is_some_and(|life| life.cancelled) {
             self.to_agent(NodeFrame::Cancel { process_id: self.id });
@@ -107,7 +105,7 @@ impl Shell {
         }
         if let Some(status) = self.status() {
             for viewer in self.viewers.ids().collect::<Vec<_>>() {
-                self.tell(viewer, SessionMessage::Say(status.clone()));
+                self.say(viewer, status.clone(), false);
             }
         }
         self.ask_oom_kills(false);
@@ -143,7 +141,7 @@ impl Shell {
         for frame in self.held.drain(..) {
             link.now(frame);
         }
-        for frame in self.inputs.to_send(self.id) {
+        if let Some(frame) = self.inputs.to_send(self.id) {
             link.now(frame);
         }
     }

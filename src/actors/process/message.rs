@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use playhouse_protocol::{Chunk, EventId, agent::{Exit, InputOutcome, ProcessState}};
+use playhouse_protocol::{
+    Chunk, EventId,
+    agent::{Exit, InputOutcome, ProcessState},
+};
 use ractor::RpcReplyPort;
 use uuid::Uuid;
 
@@ -98,6 +101,8 @@ pub enum ProcessMessage {
     Subscribe {
         /// The session; subscribing again replaces.
         session: SessionRef,
+        /// Echoed in everything that comes of it, so that what was sent before is told from it.
+        subscription: u64,
         /// Where to begin.
         from: From,
         /// Whether it may type: such viewers at the live edge pace the program.

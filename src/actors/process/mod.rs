@@ -3,23 +3,23 @@
 //! The decisions are pure: [`state`] (its life), [`tail`] (what is not stored yet), [`viewers`] (who gets what next),
 //! [`pace`] (how fast it may print) and [`inputs`] (what is typed). The actor in [`shell`] runs their effects.
 
-mod handle;
+mod asked;
 pub mod command;
-pub mod message;
-pub mod state;
-pub mod tail;
-pub mod viewers;
-pub mod pace;
+mod ending;
+mod handle;
 pub mod inputs;
+mod link;
+pub mod message;
+mod output;
+pub mod pace;
 mod rows;
 mod shell;
-mod output;
-mod link;
-mod typing;
-mod asked;
-mod ending;
+pub mod state;
+pub mod tail;
 #[cfg(test)]
-mod tests;
+pub(in crate::actors) mod tests;
+mod typing;
+pub mod viewers;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
 pub use message::{From, FromAgent, OutputLog, ProcessInfo, ProcessMessage, ResumeInvalid};

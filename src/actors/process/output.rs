@@ -26,7 +26,8 @@ impl Shell {
         }
         self.started();
         let found = chunks.last().map_or(0, |chunk| chunk.sequence);
-        let first_new = chunks.iter().map(|chunk| chunk.sequence).find(|number| *number > self.tail.received().sequence);
+        let first_new =
+            chunks.iter().map(|chunk| chunk.sequence).find(|number| *number > self.tail.received().sequence);
         let (taken, not_taken) = self.tail.take(chunks);
         if taken > 0 {
             self.reached = self.reached.max(self.tail.received().sequence);
@@ -83,9 +84,9 @@ impl Shell {
         let chunks = self.tail.unstored();
         if !chunks.is_empty() {
             self.appending = true;
-            self.background(async move {
-                Done::Appended { result: replay.append(log, epoch, chunks).await, lost: false }
-            });
+            self.background(
+                async move { Done::Appended { result: replay.append(log, epoch, chunks).await, lost: false } },
+            );
         } else if let Some(to) = self.lose_to {
             self.appending = true;
             self.background(async move { Done::Appended { result: replay.lose(log, epoch, to, 0).await, lost: true } });

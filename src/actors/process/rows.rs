@@ -124,8 +124,7 @@ impl Rows {
         }
         let Some((commit, after)) = self.queue.pop_front() else { return };
         self.in_flight = true;
-        let (metadata, partition, guard, myself) =
-            (self.metadata.clone(), self.partition, self.guard, myself.clone());
+        let (metadata, partition, guard, myself) = (self.metadata.clone(), self.partition, self.guard, myself.clone());
         tokio::spawn(async move {
             let result = metadata.commit(partition, guard, commit).await;
             // A process that has ended its actor waits for no commit: its successor reads what became of it.

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use playhouse_protocol::{EventId, agent::{Exit, NodeFrame}, client::ServerMessage};
+use playhouse_protocol::{
+    EventId,
+    agent::{Exit, NodeFrame},
+    client::ServerMessage,
+};
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -18,7 +22,11 @@ use super::{
     viewers::{Effect, Viewers},
 };
 use crate::{
-    actors::{Node, agent_link::LinkRef, session::{SessionMessage, SessionRef}},
+    actors::{
+        Node,
+        agent_link::LinkRef,
+        session::{SessionMessage, SessionRef},
+    },
     clock,
     cluster::{Entity, StartError},
     store::{
@@ -103,6 +111,13 @@ pub(super) struct Reload {
     pub(super) why: String,
 }
 
+/// A session that watches.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    session: SessionRef,
+    subscription: u64,
+}
+
 /// Everything the actor knows.
 pub(super) struct Shell {
     pub(super) id: Uuid,
@@ -116,7 +131,7 @@ pub(super) struct Shell {
     pub(super) asking: BTreeMap<String, super::asked::Asking>,
     pub(super) tail: Tail,
     pub(super) viewers: Viewers,
-    pub(super) sessions: BTreeMap<u64, SessionRef>,
+    pub(super) sessions: BTreeMap<u64, Subscriber>,
     pub(super) inputs: Inputs<Typist>,
     /// Signals and sizes for a program whose agent is away or has not started it.
     pub(super) held: Vec<NodeFrame>,
@@ -220,12 +235,29 @@ impl Shell {
     }
 
     /// Tells a viewer something. One that is gone is a viewer no longer.
-    pub(super) fn tell(&mut self, viewer: u64, message: SessionMessage) {
-        let gone = self.sessions.get(&viewer).is_none_or(|session| session.actor.send_message(message).is_err());
+    fn tell(&mut self, viewer: u64, message: impl FnOnce(u64) -> SessionMessage) {
+        let gone = self
+            .sessions
+            .get(&viewer)
+            .is_none_or(|to| to.session.actor.send_message(message(to.subscription)).is_err());
         if gone {
             self.sessions.remove(&viewer);
             self.viewers.remove(viewer);
         }
+    }
+
+    /// Tells a viewer something of the process.
+    pub(super) fn say(&mut self, viewer: u64, message: ServerMessage, ended: bool) {
+        let process_id = self.id;
+        self.tell(viewer, |subscription| SessionMessage::OfProcess { process_id, subscription, message, ended });
+    }
+
+    /// Tells a viewer that the number it waits for was never reached. It is a viewer no longer.
+    pub(super) fn never_reached(&mut self, viewer: u64) {
+        let process_id = self.id;
+        self.tell(viewer, |subscription| SessionMessage::ResumeInvalid { process_id, subscription });
+        self.viewers.remove(viewer);
+        self.sessions.remove(&viewer);
     }
 
     /// Runs what the viewers need.
@@ -233,7 +265,13 @@ impl Shell {
         for effect in effects {
             match effect {
                 Effect::Output { viewer, generation, chunks } => {
-                    self.tell(viewer, SessionMessage::Output { process_id: self.id, generation, chunks });
+                    let process_id = self.id;
+                    self.tell(viewer, |subscription| SessionMessage::Output {
+                        process_id,
+                        subscription,
+                        generation,
+                        chunks,
+                    });
                 }
                 Effect::Truncated { viewer, lost } => {
                     let said = ServerMessage::Truncated {
@@ -243,7 +281,7 @@ impl Shell {
                         bytes: lost.bytes,
                         reason: lost.reason.as_str(),
                     };
-                    self.tell(viewer, SessionMessage::Say(said));
+                    self.say(viewer, said, false);
                 }
                 Effect::Read { viewer, token, after, max_bytes } => {
                     let Some(log) = self.log() else { continue };
@@ -256,7 +294,7 @@ impl Shell {
                 }
                 Effect::Ended { viewer } => {
                     if let Some(status) = self.status() {
-                        self.tell(viewer, SessionMessage::Say(status));
+                        self.say(viewer, status, true);
                     }
                     self.sessions.remove(&viewer);
                 }
@@ -279,7 +317,7 @@ impl Shell {
         self.run(effects);
     }
 
-    fn subscribe(&mut self, session: SessionRef, from: From, may_type: bool, credit: u64) -> Result<EventId, ResumeInvalid> {
+    fn subscribe(&mut self, to: Subscriber, from: From, may_type: bool, credit: u64) -> Result<EventId, ResumeInvalid> {
         let life = self.life.as_ref().ok_or(ResumeInvalid)?;
         let end = self.tail.received();
         let ended = life.outcome().is_some();
@@ -296,10 +334,10 @@ impl Shell {
                 id
             }
         };
-        let viewer = session.id;
-        self.sessions.insert(viewer, session);
+        let viewer = to.session.id;
+        self.sessions.insert(viewer, to);
         if !ended && let Some(status) = self.status() {
-            self.tell(viewer, SessionMessage::Say(status));
+            self.say(viewer, status, false);
         }
         self.viewers.add(viewer, cursor, may_type, credit);
         Ok(cursor)
@@ -350,9 +388,9 @@ impl Shell {
                 let _ = reply.send(self.life.as_ref().map(|life| life.record.clone()));
             }
             ProcessMessage::Info { writer, reply } => self.inform(&writer, reply),
-            ProcessMessage::Subscribe { session, from, may_type, credit, reply } => {
+            ProcessMessage::Subscribe { session, subscription, from, may_type, credit, reply } => {
                 let viewer = session.id;
-                let taken = self.subscribe(session, from, may_type, credit);
+                let taken = self.subscribe(Subscriber { session, subscription }, from, may_type, credit);
                 // The session begins before its first event comes; one that is gone takes none.
                 let _ = reply.send(taken);
                 self.serve(viewer);
@@ -450,7 +488,11 @@ impl Actor for ProcessActor {
     type State = Shell;
     type Arguments = Arguments;
 
-    async fn pre_start(&self, myself: ActorRef<ProcessMessage>, arguments: Arguments) -> Result<Shell, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ProcessMessage>,
+        arguments: Arguments,
+    ) -> Result<Shell, ActorProcessingErr> {
         myself.send_interval(MINUTE, || ProcessMessage::Own(Own(Done::Minute)));
         let unfinished = arguments.loaded.as_ref().is_some_and(|loaded| loaded.unfinished);
         let shell = Shell::new(arguments, myself);
@@ -460,11 +502,21 @@ impl Actor for ProcessActor {
         Ok(shell)
     }
 
-    async fn handle(&self, _: ActorRef<ProcessMessage>, message: ProcessMessage, shell: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<ProcessMessage>,
+        message: ProcessMessage,
+        shell: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(shell.take(message).await?)
     }
 
-    async fn handle_supervisor_evt(&self, _: ActorRef<ProcessMessage>, _: SupervisionEvent, _: &mut Shell) -> Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<ProcessMessage>,
+        _: SupervisionEvent,
+        _: &mut Shell,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 }

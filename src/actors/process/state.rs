@@ -185,14 +185,13 @@ pub fn outcome_of(exit: &Exit, last: EventId, now: OffsetDateTime) -> Outcome {
 #[must_use]
 fn signal_name(signal: i32) -> String {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-        "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-        "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
+        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
+        "WINCH", "IO", "PWR", "SYS",
     ];
     let index = usize::try_from(signal - 1).ok();
     index.and_then(|index| NAMES.get(index)).map_or_else(|| signal.to_string(), |name| (*name).to_owned())
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -260,7 +259,10 @@ mod tests {
     fn rows_of_version_one_decode() {
         let row = r#"{"record":{"id":"00000000-0000-0000-0000-000000000000","workspace_id":"00000000-0000-0000-0000-000000000000","sandbox_id":"00000000-0000-0000-0000-000000000000","user_id":"00000000-0000-0000-0000-000000000000","command":"true","pty":false,"created_at":"1970-01-01T00:00:00Z"},"phase":{"phase":"ended","exit_code":0,"signal":null,"reason":null,"finished_at":"1970-01-01T00:00:01Z","last":"0-7"},"started_at":"1970-01-01T00:00:00Z","cancelled":false,"oom_kills":null}"#;
         let life: Life = serde_json::from_str(row).expect("a row");
-        assert_eq!((life.status(), life.outcome().map(|o| o.last)), (ProcessStatus::Completed, Some(EventId::new(0, 7))));
+        assert_eq!(
+            (life.status(), life.outcome().map(|o| o.last)),
+            (ProcessStatus::Completed, Some(EventId::new(0, 7)))
+        );
         assert_eq!(serde_json::to_string(&life).expect("JSON"), row);
     }
 

@@ -228,7 +228,7 @@ impl Viewers {
 fn give(id: u64, viewer: &mut Viewer, page: Page, tail: &Tail, now_ms: u64, effects: &mut Vec<Effect>) {
     let before = viewer.cursor;
     let mut run: (u64, Vec<Arc<Chunk>>) = (0, Vec::new());
-    let mut send = |run: &mut (u64, Vec<Arc<Chunk>>), effects: &mut Vec<Effect>| {
+    let send = |run: &mut (u64, Vec<Arc<Chunk>>), effects: &mut Vec<Effect>| {
         if !run.1.is_empty() {
             effects.push(Effect::Output { viewer: id, generation: run.0, chunks: std::mem::take(&mut run.1) });
         }

@@ -2,10 +2,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{
-    super::tail::tests::chunk,
-    *,
-};
+use super::{super::tail::tests::chunk, *};
 
 /// The log as a reader sees it: events `first..=end`, and before that a hole.
 #[derive(Debug, Default)]

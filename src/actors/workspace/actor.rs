@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::{
-    Attached, AttachRefused, Own, Workspace, WorkspaceMessage,
+    AttachRefused, Attached, Own, Workspace, WorkspaceMessage,
     idempotency::Key,
     land::{Answer, Asked, Waiting},
     link::Linked,

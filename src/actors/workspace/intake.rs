@@ -241,11 +241,7 @@ impl Worker {
         Taken::Report { batch, changes, refused, left_out }
     }
 
-    async fn resolve(
-        &mut self,
-        change: Change,
-        inline: &mut Vec<Bytes>,
-    ) -> Result<Resolved, (String, &'static str)> {
+    async fn resolve(&mut self, change: Change, inline: &mut Vec<Bytes>) -> Result<Resolved, (String, &'static str)> {
         let (path, node, content) = match change {
             Change::Remove { path } => return Ok(Resolved::Reported(Reported::Remove { path })),
             Change::Move { from, .. } => return Err((from, "move_unexpected")),

@@ -13,7 +13,7 @@ use super::{
     Own, SaveOutcome, WorkspaceMessage,
     actor::Shell,
     intake::Intake,
-    own::{TaskResult, Taken},
+    own::{Taken, TaskResult},
     pusher::{Begin, Pusher},
     report::{Reported, Rules},
     rows::{self, EnvironmentRow},

@@ -331,39 +331,6 @@ async fn readers_and_a_writer_get_along() {
 }
 
 #[tokio::test]
-#[ignore = "a measurement"]
-async fn measure() {
-    let dir = tempfile::tempdir().unwrap();
-    let replay = Replay::open(dir.path(), Retention::default()).await.unwrap();
-    let start = std::time::Instant::now();
-    let count = 200_000;
-    for n in 1..=count {
-        replay.append(key(1), 1, vec![chunk(n, 20)]).await.unwrap();
-    }
-    let each = start.elapsed() / count as u32;
-    println!("append of one 20-byte chunk: {each:?}");
-    let start = std::time::Instant::now();
-    let block = chunk(1, 4096);
-    for n in 1..=4096 {
-        let chunk = Chunk { sequence: n, ..(*block).clone() };
-        replay.append(key(2), 1, vec![Arc::new(chunk)]).await.unwrap();
-    }
-    println!("append of 16 MiB in 4 KiB chunks: {:?}", start.elapsed());
-    for _ in 0..2 {
-        let start = std::time::Instant::now();
-        let (items, _) = read_all(&replay, key(2), EventId::ZERO, 256 * 1024).await;
-        println!("read of {} chunks of 4 KiB in pages of 256 KiB: {:?}", items.len(), start.elapsed());
-    }
-    drop(replay);
-    let replay = Replay::open(dir.path(), Retention::default()).await.unwrap();
-    for n in 1..=2 {
-        let start = std::time::Instant::now();
-        let (items, _) = read_all(&replay, key(n), EventId::ZERO, 256 * 1024).await;
-        println!("read of {} chunks after reopening: {:?}", items.len(), start.elapsed());
-    }
-}
-
-#[tokio::test]
 async fn a_segment_that_was_only_just_made_is_taken_back() {
     let dir = tempfile::tempdir().unwrap();
     let replay = Replay::open(dir.path(), SMALL).await.unwrap();
