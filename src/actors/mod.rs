@@ -6,6 +6,7 @@
 pub mod agent_link;
 pub mod host;
 pub mod node;
+pub mod paging;
 pub mod process;
 pub mod refusal;
 pub mod sandbox;
