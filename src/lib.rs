@@ -4,4 +4,6 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod store;
 pub mod actors;
+pub mod bench;

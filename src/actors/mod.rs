@@ -85,3 +85,12 @@ pub struct Paged<T> {
     /// For the next request.
     pub next_cursor: Option<String>,
 }
+
+impl From<crate::store::metadata::ActivateError> for crate::cluster::StartError {
+    fn from(error: crate::store::metadata::ActivateError) -> Self {
+        match error {
+            crate::store::metadata::ActivateError::Fenced => Self::Fenced,
+            error @ crate::store::metadata::ActivateError::Store(_) => Self::Failed(error.to_string()),
+        }
+    }
+}

@@ -1,5 +1,10 @@
 //! The AgentLink: one agent's proven stream, and the handle by which owners send on it.
 
+mod open;
+mod pump;
+
+pub use open::{Opening, open};
+
 use playhouse_protocol::agent::NodeFrame;
 use tokio::sync::mpsc;
 use uuid::Uuid;

@@ -1,6 +1,8 @@
 //! The Sandbox: one life of one sandbox, from provisioning to its end, and its agent's link.
 
+mod actor;
 mod handle;
+pub mod state;
 pub mod message;
 
 pub use message::{SandboxCommand, SandboxMessage};

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what is missing: `build` for building and running, `test` for the tests beside.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=()
+need() { # need PACKAGE TEST...: the package unless the test succeeds
+  local package=$1; shift
+  "$@" >/dev/null 2>&1 || packages+=("$package")
+}
+
+need pkg-config command -v pkg-config
+need libseccomp-dev pkg-config --exists libseccomp
+need build-essential command -v cc
+need e2fsprogs test -x /sbin/mkfs.ext4 -o -x /usr/sbin/mkfs.ext4
+if [ "${1:-build}" = test ]; then
+  need chromium scripts/chromium.sh
+  need openssl command -v openssl
+  need python3-pip python3 -m pip --version
+  need unzip command -v unzip
+fi
+
+if [ ${#packages[@]} -gt 0 ]; then
+  sudo=()
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "please install: ${packages[*]}" >&2; exit 3; }
+    sudo=(sudo)
+  fi
+  echo "installing ${packages[*]}"
+  log=$(mktemp)
+  if ! { "${sudo[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "could not install: ${packages[*]}" >&2
+    exit 3
+  fi
+  rm -f "$log"
+fi
+
+command -v cargo >/dev/null || { echo "Rust is missing: install it by rustup, https://rustup.rs" >&2; exit 3; }
+node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null ||
+  { echo "Node 20.19 or later is missing" >&2; exit 3; }

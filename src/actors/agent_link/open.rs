@@ -1,0 +1,174 @@
+//! From an agent's descriptor to a proven link: challenge, proof, WebSocket, the agent's state, and then the pump.
+
+use std::{
+    os::fd::OwnedFd,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use playhouse_protocol::{
+    agent::{AgentFrame, ProcessState},
+    codec,
+    handshake::{self, Challenge, HANDSHAKE_BYTES, Hello, Proof, TokenHash},
+};
+use ractor::ActorRef;
+use rand::RngCore;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::mpsc,
+};
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{Message, protocol::{Role, WebSocketConfig}},
+};
+use uuid::Uuid;
+
+use super::{LinkRef, ORDERED_FRAMES, pump};
+use crate::actors::{Node, sandbox::SandboxMessage, workspace::WorkspaceMessage};
+
+/// How long an agent may take to prove itself and to tell its state.
+const OPEN_WITHIN: Duration = Duration::from_secs(5);
+/// More processes than an agent may have.
+const MAX_PROCESSES: usize = 4096;
+
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
+/// What a link is opened with.
+#[derive(Debug)]
+pub struct Opening {
+    /// The node.
+    pub node: Node,
+    /// The sandbox's actor.
+    pub sandbox: ActorRef<SandboxMessage>,
+    /// Its id.
+    pub sandbox_id: Uuid,
+    /// Its workspace.
+    pub workspace_id: Uuid,
+    /// What its agent proves itself by.
+    pub key: TokenHash,
+    /// What the agent has said.
+    pub hello: Hello,
+    /// Its stream.
+    pub stream: OwnedFd,
+}
+
+/// Why a link did not come about.
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error("the stream broke: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Codec(#[from] codec::CodecError),
+    #[error("the WebSocket broke: {0}")]
+    WebSocket(#[from] tokio_tungstenite::tungstenite::Error),
+    #[error("the proof is wrong")]
+    Proof,
+    #[error("the agent does not tell its state first")]
+    NoState,
+    #[error("it took too long")]
+    Timeout,
+}
+
+/// The stream of a proven agent.
+pub(super) type AgentStream = WebSocketStream<UnixStream>;
+
+/// What an agent has when a link begins.
+#[derive(Debug, Default)]
+struct AgentState {
+    processes: Vec<ProcessState>,
+    tree_version: u64,
+    ready: bool,
+}
+
+/// Opens a link in the background; its end is told to everyone who was told of it.
+pub fn open(opening: Opening) {
+    tokio::spawn(async move {
+        let sandbox_id = opening.sandbox_id;
+        let opened = tokio::time::timeout(OPEN_WITHIN, prove(&opening)).await.unwrap_or(Err(OpenError::Timeout));
+        match opened {
+            Ok((stream, state)) => run(opening, stream, state).await,
+            Err(error) => tracing::warn!(sandbox = %sandbox_id, %error, "an agent's stream was refused"),
+        }
+    });
+}
+
+async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError> {
+    let stream = std::os::unix::net::UnixStream::from(opening.stream.try_clone()?);
+    stream.set_nonblocking(true)?;
+    let mut stream = UnixStream::from_std(stream)?;
+    let epoch = opening.node.epoch;
+    let mut nonce = [0_u8; 32];
+    rand::rng().fill_bytes(&mut nonce);
+    let mac = handshake::owner_mac(&opening.key, &opening.hello, epoch, &nonce);
+    stream.write_all(&codec::encode_prefixed(&Challenge { epoch, nonce, mac })?).await?;
+    let mut prefix = [0_u8; 4];
+    stream.read_exact(&mut prefix).await?;
+    let mut body = vec![0_u8; codec::prefixed_length(prefix, HANDSHAKE_BYTES)?];
+    stream.read_exact(&mut body).await?;
+    let proof: Proof = codec::decode(&body)?;
+    if !handshake::same_mac(&proof.mac, &handshake::agent_mac(&opening.key, &opening.hello, epoch, &nonce)) {
+        return Err(OpenError::Proof);
+    }
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(0)
+        .max_message_size(Some(codec::FRAME_BYTES))
+        .max_frame_size(Some(codec::FRAME_BYTES));
+    let mut stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let mut state = AgentState::default();
+    loop {
+        let frame = match futures::StreamExt::next(&mut stream).await {
+            Some(Ok(Message::Binary(bytes))) => codec::decode::<AgentFrame>(&bytes)?,
+            Some(Ok(_)) => continue,
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(OpenError::NoState),
+        };
+        match frame {
+            AgentFrame::State { processes, tree_version, ready, last } => {
+                if state.processes.len() + processes.len() > MAX_PROCESSES {
+                    return Err(OpenError::NoState);
+                }
+                state.processes.extend(processes);
+                state.tree_version = tree_version;
+                state.ready = ready;
+                if last {
+                    return Ok((stream, state));
+                }
+            }
+            AgentFrame::Beat => {}
+            _ => return Err(OpenError::NoState),
+        }
+    }
+}
+
+async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
+    let Opening { node, sandbox, sandbox_id, workspace_id, hello, .. } = opening;
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+    let (at_once, at_once_frames) = mpsc::unbounded_channel();
+    let (ordered, ordered_frames) = mpsc::channel(ORDERED_FRAMES);
+    let link = LinkRef::new(number, sandbox_id, at_once, ordered);
+    tracing::debug!(sandbox = %sandbox_id, link = number, attempt = hello.attempt, "an agent is linked");
+    let told = SandboxMessage::LinkUp { link: link.clone(), instance: hello.instance, attempt: hello.attempt };
+    if sandbox.send_message(told).is_err() {
+        return;
+    }
+    let workspace = node.workspace(workspace_id);
+    let up = WorkspaceMessage::LinkUp { sandbox_id, link: link.clone(), ready: state.ready, tree_version: state.tree_version };
+    if let Err(error) = workspace.cast(up).await {
+        tracing::warn!(%error, sandbox = %sandbox_id, "a workspace can't take its agent's link");
+        return;
+    }
+    let mut router = pump::Router::new(node, link, workspace.clone());
+    for process in state.processes {
+        router.announce(process).await;
+    }
+    let why = pump::run(stream, &mut router, at_once_frames, ordered_frames).await;
+    tracing::debug!(sandbox = %sandbox_id, link = number, why, "an agent's link is gone");
+    router.down();
+    // A sandbox that went passive is over.
+    let _ = sandbox.send_message(SandboxMessage::LinkDown { link: number });
+    if let Err(error) = workspace.cast(WorkspaceMessage::LinkDown { link: number }).await {
+        tracing::debug!(%error, "a workspace that can't start has no link to lose");
+    }
+}

@@ -1,0 +1,193 @@
+//! A proven link at work: frames in go to the actor they concern, frames out go at once ones first.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use futures::{SinkExt, StreamExt, stream::{SplitSink, SplitStream}};
+use playhouse_protocol::{
+    Shard,
+    agent::{AgentFrame, NodeFrame, ProcessState},
+    codec,
+};
+use ractor::ActorRef;
+use tokio::{sync::mpsc, time::Instant};
+use tokio_tungstenite::tungstenite::Message;
+use uuid::Uuid;
+
+use super::{LinkRef, open::AgentStream};
+use crate::actors::{
+    Node,
+    process::{FromAgent, ProcessMessage},
+    workspace::{WorkspaceMessage, WorkspaceRef},
+};
+
+/// The agent hears from its owner so often.
+const BEAT: Duration = Duration::from_secs(1);
+/// An agent that says nothing for so long is taken for gone; it beats every second.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// Which actors a link's frames go to.
+#[derive(Debug)]
+pub(super) struct Router {
+    node: Node,
+    link: LinkRef,
+    workspace: WorkspaceRef,
+    processes: HashMap<Uuid, Option<ActorRef<ProcessMessage>>>,
+}
+
+impl Router {
+    pub(super) fn new(node: Node, link: LinkRef, workspace: WorkspaceRef) -> Self {
+        Self { node, link, workspace, processes: HashMap::new() }
+    }
+
+    /// Tells a process what the agent knows of it.
+    pub(super) async fn announce(&mut self, state: ProcessState) {
+        let id = state.process_id;
+        self.introduce(id, Some(state)).await;
+    }
+
+    /// The process's actor, told of this link. `None` for one that is none of this sandbox's.
+    async fn introduce(&mut self, id: Uuid, state: Option<ProcessState>) -> Option<ActorRef<ProcessMessage>> {
+        // A sandbox's programs may say anything: only this sandbox's own processes hear it.
+        let process = self.node.process(id);
+        let known = Shard::of(id) == Shard::of(self.link.sandbox_id)
+            && matches!(
+                process.call(|reply| ProcessMessage::Record { reply }).await,
+                Ok(Some(record)) if record.sandbox_id == self.link.sandbox_id
+            );
+        let actor = if known { process.resolve().await.ok() } else { None };
+        if let Some(actor) = &actor
+            && actor.send_message(ProcessMessage::LinkUp { link: self.link.clone(), state }).is_err()
+        {
+            return None;
+        }
+        if actor.is_none() {
+            tracing::warn!(process = %id, sandbox = %self.link.sandbox_id, "an agent speaks of a process that is none of its sandbox's");
+            self.link.now(NodeFrame::Forget { process_id: id });
+        }
+        self.processes.insert(id, actor.clone());
+        actor
+    }
+
+    async fn tell(&mut self, id: Uuid, event: FromAgent) {
+        let actor = match self.processes.get(&id) {
+            Some(known) => known.clone(),
+            None => self.introduce(id, None).await,
+        };
+        let Some(actor) = actor else { return };
+        let message = ProcessMessage::FromAgent { link: self.link.number, event };
+        if let Err(ractor::MessagingErr::SendErr(message)) = actor.send_message(message) {
+            // It went passive or failed: its successor is told of the link, and then of this.
+            if let Some(actor) = self.introduce(id, None).await
+                && actor.send_message(message).is_err()
+            {
+                tracing::warn!(process = %id, "a process ends as soon as it is started");
+            }
+        }
+    }
+
+    /// Sends a frame where it belongs.
+    async fn route(&mut self, frame: AgentFrame) {
+        match frame {
+            AgentFrame::Beat | AgentFrame::State { .. } => {}
+            AgentFrame::Started { process_id } => self.tell(process_id, FromAgent::Started).await,
+            AgentFrame::Output { process_id, chunks } => {
+                let chunks = chunks.into_iter().map(Arc::new).collect();
+                self.tell(process_id, FromAgent::Output(chunks)).await;
+            }
+            AgentFrame::Exited { process_id, exit } => self.tell(process_id, FromAgent::Exited(exit)).await,
+            AgentFrame::InputTaken { process_id, writer, seq, tag, outcome } => {
+                self.tell(process_id, FromAgent::InputTaken { writer, seq, tag, outcome }).await;
+            }
+            frame @ (AgentFrame::Ready { .. }
+            | AgentFrame::Want { .. }
+            | AgentFrame::Upload { .. }
+            | AgentFrame::UploadVoid { .. }
+            | AgentFrame::Report { .. }
+            | AgentFrame::Flushed { .. }
+            | AgentFrame::Environment { .. }
+            | AgentFrame::PackFailed { .. }
+            | AgentFrame::Notice { .. }) => {
+                let told = self.workspace.cast(WorkspaceMessage::FromAgent { link: self.link.number, frame }).await;
+                if let Err(error) = told {
+                    tracing::warn!(%error, "a workspace can't take its agent's frame; the agent keeps what is not acknowledged");
+                }
+            }
+        }
+    }
+
+    /// Tells every process that was told of the link that it is gone.
+    pub(super) fn down(&mut self) {
+        for actor in self.processes.drain().filter_map(|(_, actor)| actor) {
+            // One that went passive has no link to lose.
+            let _ = actor.send_message(ProcessMessage::LinkDown { link: self.link.number });
+        }
+    }
+}
+
+/// Runs until the stream ends, and says why.
+pub(super) async fn run(
+    stream: AgentStream,
+    router: &mut Router,
+    at_once: mpsc::UnboundedReceiver<NodeFrame>,
+    ordered: mpsc::Receiver<NodeFrame>,
+) -> &'static str {
+    let (sink, source) = stream.split();
+    let mut writer = tokio::spawn(write(sink, at_once, ordered));
+    let why = tokio::select! {
+        why = read(source, router) => why,
+        _ = &mut writer => "it could not be written to",
+    };
+    writer.abort();
+    why
+}
+
+async fn read(mut source: SplitStream<AgentStream>, router: &mut Router) -> &'static str {
+    let mut heard = Instant::now();
+    loop {
+        match tokio::time::timeout_at(heard + SILENCE, source.next()).await {
+            Err(_) => return "it was silent",
+            Ok(None) => return "it was closed",
+            Ok(Some(Err(error))) => {
+                tracing::debug!(%error, "an agent's stream broke");
+                return "it broke";
+            }
+            Ok(Some(Ok(Message::Binary(bytes)))) => match codec::decode::<AgentFrame>(&bytes) {
+                Ok(frame) => router.route(frame).await,
+                Err(error) => {
+                    tracing::warn!(%error, "an agent sent what is no frame");
+                    return "it sent what is no frame";
+                }
+            },
+            Ok(Some(Ok(_))) => {}
+        }
+        heard = Instant::now();
+    }
+}
+
+async fn write(
+    mut sink: SplitSink<AgentStream, Message>,
+    mut at_once: mpsc::UnboundedReceiver<NodeFrame>,
+    mut ordered: mpsc::Receiver<NodeFrame>,
+) {
+    let mut beat = tokio::time::interval(BEAT);
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = at_once.recv() => frame,
+            _ = beat.tick() => Some(NodeFrame::Beat),
+            frame = ordered.recv() => frame,
+        };
+        // Both queues end with the last handle: nobody has anything to say any more.
+        let Some(frame) = frame else { return };
+        let bytes = match codec::encode(&frame) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(%error, "a frame for an agent is too long; the link starts over");
+                return;
+            }
+        };
+        if sink.send(Message::Binary(bytes.into())).await.is_err() {
+            return;
+        }
+    }
+}
