@@ -131,9 +131,7 @@ impl Commit {
             return Err(StoreError::TooLarge { what: "a row", bytes: value.len(), limit: VALUE_BYTES });
         }
         match self.bytes() {
-            bytes if bytes > COMMIT_BYTES => {
-                Err(StoreError::TooLarge { what: "a commit", bytes, limit: COMMIT_BYTES })
-            }
+            bytes if bytes > COMMIT_BYTES => Err(StoreError::TooLarge { what: "a commit", bytes, limit: COMMIT_BYTES }),
             _ => Ok(()),
         }
     }

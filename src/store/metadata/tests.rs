@@ -22,7 +22,8 @@ async fn what_was_committed_is_there_after_reopening() {
         assert_eq!(claim, Claim { incarnation: 1, epoch: 1 });
         let activated = store.activate(p, claim.epoch).await.unwrap();
         assert!(activated.rows.is_empty());
-        let guard = store.commit(p, activated.guard, puts([("x/1", "one"), ("x/2", "two"), ("y", "why")])).await.unwrap();
+        let guard =
+            store.commit(p, activated.guard, puts([("x/1", "one"), ("x/2", "two"), ("y", "why")])).await.unwrap();
         (claim, guard)
     };
     let store = Metadata::open(dir.path()).await.unwrap();
@@ -208,4 +209,48 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn measure() {
+    let dir = tempfile::tempdir_in(".").unwrap();
+    let store = Metadata::open(dir.path()).await.unwrap();
+    let p = partition(1);
+    let mut guard = store.activate(p, 1).await.unwrap().guard;
+    let start = std::time::Instant::now();
+    for n in 0..200 {
+        guard = store.commit(p, guard, puts([("k", &n.to_string())])).await.unwrap();
+    }
+    println!("one commit after the other: {:?} each", start.elapsed() / 200);
+    let start = std::time::Instant::now();
+    let many = (0..500_u128).map(|n| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let mut guard = store.activate(partition(n), 2).await.unwrap().guard;
+            for _ in 0..9 {
+                guard = store.commit(partition(n), guard, puts([("k", "v")])).await.unwrap();
+            }
+        })
+    });
+    for task in many.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    println!("5000 activations and commits of 500 partitions at once: {:?}", start.elapsed());
+    let guard = store.activate(p, 2).await.unwrap().guard;
+    let mut commit = Commit::default();
+    for n in 0..10_000_u128 {
+        commit.put(format!("file/{}", Uuid::from_u128(n)), vec![b'x'; 200]);
+        commit.index.push((Uuid::from_u128(n), p.id));
+    }
+    let start = std::time::Instant::now();
+    store.commit(p, guard, commit).await.unwrap();
+    println!("a commit of 10 000 rows with their index: {:?}", start.elapsed());
+    let start = std::time::Instant::now();
+    println!("activation of {} rows: {:?}", store.activate(p, 2).await.unwrap().rows.len(), start.elapsed());
+    let start = std::time::Instant::now();
+    for n in 0..1000_u128 {
+        store.owner_of(Uuid::from_u128(n)).await.unwrap();
+    }
+    println!("owner_of: {:?} each", start.elapsed() / 1000);
 }

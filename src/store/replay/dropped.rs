@@ -25,8 +25,10 @@ impl Dropped {
     pub(super) fn between(&self, from: u64, to: u64, bytes: u64) -> u64 {
         let known = self.0.partition_point(|(sequence, _)| *sequence <= from);
         let (low, low_bytes) = known.checked_sub(1).map_or((0, 0), |n| self.0[n]);
-        let (high, high_bytes) = self.0.get(known).copied().filter(|(sequence, _)| *sequence <= to).unwrap_or((to, bytes));
-        let before = low_bytes + share(high_bytes.saturating_sub(low_bytes), from.saturating_sub(low), high - low.min(high));
+        let (high, high_bytes) =
+            self.0.get(known).copied().filter(|(sequence, _)| *sequence <= to).unwrap_or((to, bytes));
+        let before =
+            low_bytes + share(high_bytes.saturating_sub(low_bytes), from.saturating_sub(low), high - low.min(high));
         bytes.saturating_sub(before)
     }
 }

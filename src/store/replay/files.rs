@@ -3,8 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs::File,
-    io,
-    mem,
+    io, mem,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -47,7 +46,12 @@ impl Files {
     }
 
     /// The segment's file, opened for writing now if it was not.
-    pub(super) fn writable(&self, dir: &Arc<Path>, first: u64, path: impl FnOnce() -> PathBuf) -> io::Result<Arc<File>> {
+    pub(super) fn writable(
+        &self,
+        dir: &Arc<Path>,
+        first: u64,
+        path: impl FnOnce() -> PathBuf,
+    ) -> io::Result<Arc<File>> {
         let key = (Arc::clone(dir), first);
         let mut open = self.open();
         open.clock += 1;

@@ -98,8 +98,7 @@ impl Log {
     pub(super) fn create(shared: &Shared, dir: &Path, epoch: u64) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let dir: Arc<Path> = dir.into();
-        let head =
-            Head { epoch, previous: EventId::ZERO, previous_bytes: 0, after: EventId::ZERO, bytes_before: 0 };
+        let head = Head { epoch, previous: EventId::ZERO, previous_bytes: 0, after: EventId::ZERO, bytes_before: 0 };
         let mut log =
             Self { dir, segments: VecDeque::new(), end: EventId::ZERO, bytes: 0, epoch, dropped: Dropped::default() };
         log.begin(shared, head)?;
@@ -269,8 +268,7 @@ impl Log {
     /// Begins a new segment at the log's end.
     fn roll(&mut self, shared: &Shared) -> io::Result<()> {
         let (end, bytes) = (self.end, self.bytes);
-        let head =
-            Head { epoch: self.epoch, previous: end, previous_bytes: bytes, after: end, bytes_before: bytes };
+        let head = Head { epoch: self.epoch, previous: end, previous_bytes: bytes, after: end, bytes_before: bytes };
         self.begin(shared, head)
     }
 

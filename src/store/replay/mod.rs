@@ -53,11 +53,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self {
-            process_bytes: 16 * 1024 * 1024,
-            workspace_bytes: 128 * 1024 * 1024,
-            ttl: Duration::from_secs(60 * 60),
-        }
+        Self { process_bytes: 16 * 1024 * 1024, workspace_bytes: 128 * 1024 * 1024, ttl: Duration::from_secs(60 * 60) }
     }
 }
 
@@ -396,7 +392,8 @@ fn page(slot: &Slot, after: EventId, max_bytes: usize) -> io::Result<Page> {
             Ok(()) => {}
             // Retention took the segment between the look and the read, or the log's end is to be cut first.
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) && tries < PAGE_TRIES =>
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData)
+                    && tries < PAGE_TRIES =>
             {
                 tries += 1;
             }

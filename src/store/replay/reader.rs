@@ -1,17 +1,11 @@
 //! Reading a page: what comes after an id, holes included, without holding the log while the disk works.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use playhouse_protocol::EventId;
 
 use super::{
-    Item, Lost, LossReason, Page,
+    Item, LossReason, Lost, Page,
     dropped::share,
     log::Log,
     record::{self, Decoded, Record},

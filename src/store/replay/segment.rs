@@ -120,8 +120,13 @@ pub(super) struct Scan {
 
 /// Reads a whole segment whose head is known.
 pub(super) fn scan(head: &Head, bytes: &[u8]) -> Scan {
-    let mut scan =
-        Scan { sequence: head.after.sequence, data: 0, epoch: head.epoch, len: HEAD_BYTES as u64, marks: Marks::default() };
+    let mut scan = Scan {
+        sequence: head.after.sequence,
+        data: 0,
+        epoch: head.epoch,
+        len: HEAD_BYTES as u64,
+        marks: Marks::default(),
+    };
     while let Decoded::Whole(record, used) = record::decode(&bytes[scan.len as usize..]) {
         match record {
             Record::Epoch(epoch) => scan.epoch = scan.epoch.max(epoch),

@@ -77,8 +77,7 @@ async fn what_was_appended_is_read_again_also_after_reopening() {
 
     let replay = Replay::open(dir.path(), SMALL).await.unwrap();
     let bounds = replay.bounds(key(1)).await.unwrap().unwrap();
-    let expected =
-        Bounds { first: EventId::new(0, 1), last: EventId::new(0, 5), retained_bytes: 100, finished: true };
+    let expected = Bounds { first: EventId::new(0, 1), last: EventId::new(0, 5), retained_bytes: 100, finished: true };
     assert_eq!(bounds, expected);
     let (items, next) = read_all(&replay, key(1), EventId::new(0, 2), 1).await;
     assert_eq!(events(&items), [(0, 3), (0, 4), (0, 5)]);
@@ -139,8 +138,7 @@ async fn a_log_may_begin_with_a_loss() {
     assert_eq!(replay.bounds(key(1)).await.unwrap().unwrap().first, EventId::new(1, 10));
     replay.append(key(1), 1, chunks(10..=10, 10)).await.unwrap();
     let (items, _) = read_all(&replay, key(1), EventId::ZERO, 1000).await;
-    let lost =
-        Lost { from: EventId::new(0, 1), to: EventId::new(1, 9), bytes: 70, reason: LossReason::StoreLost };
+    let lost = Lost { from: EventId::new(0, 1), to: EventId::new(1, 9), bytes: 70, reason: LossReason::StoreLost };
     assert_eq!(losses(&items), [lost]);
     assert_eq!(events(&items), [(1, 10)]);
 }
@@ -193,8 +191,7 @@ async fn the_cap_of_a_workspace_takes_the_oldest_finished_log_first_then_from_th
     let replay = Replay::open(dir.path(), cap).await.unwrap();
     replay.append(key(3), 1, chunks(1..=30, 1000)).await.unwrap();
     let first = replay.bounds(key(1)).await.unwrap().unwrap();
-    let expected =
-        Bounds { first: EventId::new(0, 41), last: EventId::new(0, 40), retained_bytes: 0, finished: true };
+    let expected = Bounds { first: EventId::new(0, 41), last: EventId::new(0, 40), retained_bytes: 0, finished: true };
     assert_eq!(first, expected);
     let (items, _) = read_all(&replay, key(1), EventId::ZERO, 1000).await;
     assert_eq!(losses(&items)[0].bytes, 40_000);
@@ -363,10 +360,17 @@ impl Model {
                     if lost.reason == LossReason::Retention {
                         assert_eq!(at, after, "retention takes only the oldest");
                     } else {
-                        assert!(self.events.iter().all(|(id, _)| *id <= at || *id > lost.to), "{lost:?} lost what is there");
+                        assert!(
+                            self.events.iter().all(|(id, _)| *id <= at || *id > lost.to),
+                            "{lost:?} lost what is there"
+                        );
                     }
                     if after == EventId::ZERO && at == after {
-                        let events = self.events.iter().filter(|(id, _)| *id <= lost.to).map(|(_, chunk)| chunk.bytes.len() as u64);
+                        let events = self
+                            .events
+                            .iter()
+                            .filter(|(id, _)| *id <= lost.to)
+                            .map(|(_, chunk)| chunk.bytes.len() as u64);
                         let holes = self.holes.iter().filter(|(to, _)| *to <= lost.to).map(|(_, bytes)| *bytes);
                         assert_eq!(lost.bytes, events.chain(holes).sum::<u64>());
                     }
@@ -474,7 +478,8 @@ async fn run_model(ops: Vec<Op>) {
             Op::Read { after, max } => {
                 let sequence = after.index(end.sequence as usize + 1) as u64;
                 // An id of the generation that this sequence had, or would have had.
-                let generation = model.events.iter().rfind(|(id, _)| id.sequence <= sequence).map_or(0, |(id, _)| id.generation);
+                let generation =
+                    model.events.iter().rfind(|(id, _)| id.sequence <= sequence).map_or(0, |(id, _)| id.generation);
                 let after = EventId::new(generation, sequence);
                 let (items, next) = read_all(&replay, key(1), after, max).await;
                 model.check(after, &items, next);
