@@ -16,7 +16,7 @@ pub struct Parts {
     /// The node whose entities are asked.
     pub node: Node,
     /// The key that signs tokens.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// What the operator allows.
     pub limits: Limits,
     /// Renders the metrics.

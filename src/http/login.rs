@@ -11,7 +11,7 @@ use super::{
     auth::{no_session_cookie, session_cookie},
     pages::page,
     problem::Answer,
-    tokens::SESSION_TTL,
+    tokens::{Keys, SESSION_TTL},
 };
 use crate::actors::Caller;
 
@@ -49,6 +49,6 @@ pub async fn logout(State(app): State<App>) -> Response {
 
 /// A fresh login link for a user.
 #[must_use]
-pub fn login_url(app: &App, caller: Caller) -> String {
-    format!("{}/login/{}", app.node.settings.public_url, app.keys.login(caller))
+pub fn login_url(public_url: &str, keys: &Keys, caller: Caller) -> String {
+    format!("{public_url}/login/{}", keys.login(caller))
 }
