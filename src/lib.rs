@@ -3,6 +3,9 @@
 //! Import direction: `protocol` ← `sandbox` ← `host`; `protocol` ← `cluster`, `store` ← `actors` ← `http` ← `server`.
 
 pub mod clock;
+pub mod sandbox;
+pub mod host;
+pub mod doctor;
 pub mod cluster;
 pub mod store;
 pub mod actors;

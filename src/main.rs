@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use playhouse::{
-    bench,
+    bench, doctor, sandbox,
     config::{self, ClusterCommand, Command, Invocation, LogFormat, OutputFormat, Settings, TokenCommand},
     http::openapi,
     operator,
@@ -12,10 +12,15 @@ use playhouse::{
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    // Two providers are in the tree; without this a TLS configuration would panic.
+    let mut arguments = std::env::args_os().skip(1);
+    // Making a sandbox forks, so this comes before anything that may start a thread.
+    if arguments.next().is_some_and(|first| first == "__runtime") {
+        return sandbox::runtime_main(arguments.collect()).into();
+    }
+    // Two providers are in the tree; without this a TLS configuration would panic. It is the first and only one to ask.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("playhouse: {failure}");
             ExitCode::from(failure.exit_code)
@@ -23,17 +28,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Result<u8, Failure> {
     let invocation = config::invocation().map_err(|error| Failure { words: error.to_string(), exit_code: error.exit_code() })?;
     let Invocation { command, layers, settings } = invocation;
     // What needs no settings is not kept from those whose settings are wrong.
     if let Command::Openapi = command {
-        return print(openapi::contract_json().trim_end());
+        return print(openapi::contract_json().trim_end()).map(|()| 0);
     }
     let settings = settings.map_err(|error| Failure { words: error.to_string(), exit_code: error.exit_code() })?;
     let long_lived = matches!(command, Command::Serve(_) | Command::Host(_));
     log(&settings, if long_lived { "info" } else { "warn" });
-    match command {
+    let done = match command {
+        Command::Doctor(arguments) => {
+            let json = settings.output == OutputFormat::Json;
+            let (text, code) = doctor::run(arguments.probe, json, &server::agent_program());
+            return print(text.trim_end()).map(|()| code);
+        }
         Command::Config(_) => print(config::show(&layers, &settings).trim_end()),
         Command::Serve(_) => on_a_runtime(server::serve(settings)),
         Command::Migrate(_) => print_from(operator::migrate(&settings)),
@@ -53,9 +63,10 @@ fn run() -> Result<(), Failure> {
         Command::Bridge => on_a_runtime(async {
             bench::bridge::serve().await.map_err(|error| Failure::failed(format!("{error:#}")))
         }),
-        Command::Host(_) | Command::Doctor(_) => Err(Failure::lacking("this program was built without a sandbox driver")),
+        Command::Host(_) => on_a_runtime(server::host(settings)),
         Command::Openapi => Ok(()),
-    }
+    };
+    done.map(|()| 0)
 }
 
 /// Logs go to stderr, in the form asked for; `RUST_LOG` says how much.

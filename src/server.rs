@@ -6,6 +6,7 @@ pub(crate) mod parts;
 
 use std::{
     io::Write as _,
+    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
@@ -21,14 +22,17 @@ use tokio_util::sync::CancellationToken;
 
 use self::own_host::OwnHost;
 use crate::{
-    actors::{Node, host, tenant::org_id},
+    actors::{self, Node, tenant::org_id},
     config::{OutputFormat, Settings},
     control,
+    host::{HostConfig, HostFailure},
     http::{self, App, app, limits::Limits, listen, login::login_url, tokens::Keys},
 };
 
 /// How long a second `serve` waits for the store, which an operator's command may have for a moment.
 const STORE_WITHIN: Duration = Duration::from_secs(3);
+/// How long clients may take to be told that the node stops.
+const SESSIONS_WITHIN: Duration = Duration::from_secs(1);
 /// The user of the first login link.
 const FIRST_USER: &str = "admin";
 /// The organisation of users that name none.
@@ -79,7 +83,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     let public_url = settings.public_url.clone().unwrap_or_else(|| http_url.clone());
     let (node, frames) = parts::node(&settings, data_dir.clone(), store, public_url).await?;
 
-    let host_link = tokio::spawn(host::connect(node.clone(), frames));
+    let host_link = tokio::spawn(actors::host::connect(node.clone(), frames));
     let own_host = if settings.no_host { None } else { Some(Arc::new(OwnHost::new(&settings, &data_dir).await)) };
     let stop_keeping = CancellationToken::new();
     let keeper = own_host.clone().map(|host| {
@@ -117,7 +121,9 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     stop_keeping.cancel();
     join(keeper).await;
     stop.cancel();
-    node.sessions.stop_all();
+    if tokio::time::timeout(SESSIONS_WITHIN, node.sessions.stop()).await.is_err() {
+        tracing::warn!("some clients did not take their close in time");
+    }
     if let Some(host) = own_host.filter(|_| !settings.keep_host) {
         drain::end_sandboxes(&node, &host).await;
     }
@@ -130,6 +136,30 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     }
     control::remove(&data_dir);
     Ok(())
+}
+
+/// Runs the data plane of this machine until it is told to leave.
+///
+/// # Errors
+/// When it can't start.
+pub async fn host(settings: Settings) -> Result<(), Failure> {
+    let config = HostConfig {
+        data_dir: parts::data_dir(&settings)?,
+        name: settings.host_name,
+        insecure: settings.insecure_no_sandbox,
+        rootless: settings.rootless,
+        runtime: settings.sandbox_runtime,
+        owner_uid: std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok()),
+        agent: agent_program(),
+    };
+    let failure = |failure: HostFailure| Failure { words: failure.to_string(), exit_code: failure.exit_code() };
+    crate::host::run(config).await.map_err(failure)
+}
+
+/// The agent's program, which lies beside this one.
+#[must_use]
+pub fn agent_program() -> PathBuf {
+    own_host::this_program().unwrap_or_default().with_file_name("playhouse-agent")
 }
 
 async fn bind(flag: &str, address: &str) -> Result<TcpListener, Failure> {

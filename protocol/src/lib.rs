@@ -2,17 +2,17 @@
 //!
 //! No tokio, no I/O: everything here is data and pure functions, shared by the node, the host and the agent.
 
-pub mod ids;
-pub mod stream;
-pub mod ring;
-pub mod text;
-pub mod path;
-pub mod codec;
-pub mod templates;
-pub mod handshake;
 pub mod agent;
-pub mod host;
 pub mod client;
+pub mod codec;
+pub mod handshake;
+pub mod host;
+pub mod ids;
+pub mod path;
+pub mod ring;
+pub mod stream;
+pub mod templates;
+pub mod text;
 
-pub use ids::{Shard, SHARDS};
+pub use ids::{SHARDS, Shard};
 pub use stream::{Chunk, EventId, Stream};

@@ -13,6 +13,7 @@ pub struct Ring {
     chunks: VecDeque<Arc<Chunk>>,
     capacity: usize,
     cost: usize,
+    stored_cost: usize,
     next: u64,
     stored: u64,
     undecoded: [Vec<u8>; 2],
@@ -22,7 +23,15 @@ impl Ring {
     /// An empty ring that holds `capacity` bytes; its first chunk will be number 1.
     #[must_use]
     pub fn new(capacity: usize) -> Self {
-        Self { chunks: VecDeque::new(), capacity, cost: 0, next: 1, stored: 0, undecoded: [Vec::new(), Vec::new()] }
+        Self {
+            chunks: VecDeque::new(),
+            capacity,
+            cost: 0,
+            stored_cost: 0,
+            next: 1,
+            stored: 0,
+            undecoded: [Vec::new(), Vec::new()],
+        }
     }
 
     /// The number the next chunk will get.
@@ -46,9 +55,7 @@ impl Ring {
     /// Whether another chunk may be read: what is not stored still fits.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let stored_cost: usize =
-            self.chunks.iter().take_while(|chunk| chunk.sequence <= self.stored).map(|chunk| chunk.cost()).sum();
-        self.cost - stored_cost < self.capacity
+        self.cost - self.stored_cost < self.capacity
     }
 
     /// Numbers what was read from `stream` and keeps it. Chunks that are stored make room for it, oldest first.
@@ -79,7 +86,11 @@ impl Ring {
 
     /// Everything up to `sequence` is stored. A number never reached is taken as the newest one.
     pub fn acknowledge(&mut self, sequence: u64) {
-        self.stored = self.stored.max(sequence.min(self.next - 1));
+        let sequence = sequence.min(self.next - 1);
+        for number in self.stored.max(self.first_sequence().saturating_sub(1)) + 1..=sequence {
+            self.stored_cost += self.get(number).map_or(0, |chunk| chunk.cost());
+        }
+        self.stored = self.stored.max(sequence);
         self.make_room();
     }
 
@@ -88,6 +99,7 @@ impl Ring {
             match self.chunks.front() {
                 Some(chunk) if chunk.sequence <= self.stored => {
                     self.cost -= chunk.cost();
+                    self.stored_cost -= chunk.cost();
                     self.chunks.pop_front();
                 }
                 _ => break,
@@ -100,5 +112,94 @@ impl Ring {
     pub fn get(&self, sequence: u64) -> Option<&Arc<Chunk>> {
         let first = self.chunks.front()?.sequence;
         self.chunks.get(usize::try_from(sequence.checked_sub(first)?).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::text::decode;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(Stream, Vec<u8>),
+        Acknowledge(u64),
+        Finish(Stream),
+    }
+
+    fn stream() -> impl Strategy<Value = Stream> {
+        prop_oneof![Just(Stream::Stdout), Just(Stream::Stderr)]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (stream(), prop::collection::vec(any::<u8>(), 1..300)).prop_map(|(to, bytes)| Step::Push(to, bytes)),
+            3 => (0..80_u64).prop_map(Step::Acknowledge),
+            1 => stream().prop_map(Step::Finish),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_not_stored_is_kept_and_never_changes(steps in prop::collection::vec(step(), 1..120)) {
+            let capacity = 4096;
+            let mut ring = Ring::new(capacity);
+            let mut all: Vec<Arc<Chunk>> = Vec::new();
+            for step in steps {
+                match step {
+                    Step::Push(..) if !ring.has_room() => {}
+                    Step::Push(to, bytes) => all.push(ring.push(to, 7, bytes)),
+                    Step::Acknowledge(sequence) => ring.acknowledge(sequence),
+                    Step::Finish(of) => all.extend(ring.finish(of, 9)),
+                }
+                prop_assert_eq!(ring.next_sequence(), all.len() as u64 + 1);
+                prop_assert!(ring.first_sequence() <= ring.stored() + 1);
+                let mut unstored = 0;
+                let mut kept = 0;
+                for sequence in 1..ring.next_sequence() {
+                    let chunk = ring.get(sequence);
+                    prop_assert_eq!(chunk.is_some(), sequence >= ring.first_sequence());
+                    if let Some(chunk) = chunk {
+                        prop_assert_eq!(chunk, &all[usize::try_from(sequence).unwrap() - 1]);
+                        kept += chunk.cost();
+                        unstored += if sequence > ring.stored() { chunk.cost() } else { 0 };
+                    }
+                }
+                prop_assert_eq!(ring.has_room(), unstored < capacity);
+                // Only what is not stored may exceed the capacity, by one chunk.
+                prop_assert!(kept <= capacity.max(unstored));
+            }
+        }
+
+        #[test]
+        fn text_resumes_at_any_chunk(text in "[a-zé€😀]{0,40}", cuts in prop::collection::vec(1..5_usize, 1..60)) {
+            let mut ring = Ring::new(1 << 20);
+            let mut rest = text.as_bytes();
+            let mut cuts = cuts.into_iter().cycle();
+            while !rest.is_empty() {
+                let (head, tail) = rest.split_at(cuts.next().unwrap_or(1).min(rest.len()));
+                ring.push(Stream::Stdout, 0, head.to_vec());
+                rest = tail;
+            }
+            ring.finish(Stream::Stdout, 0);
+            let shown: String = (1..ring.next_sequence())
+                .map(|sequence| ring.get(sequence).unwrap())
+                .map(|chunk| decode(&chunk.carry, &chunk.bytes, chunk.last))
+                .collect();
+            prop_assert_eq!(shown, text);
+        }
+    }
+
+    #[test]
+    fn a_cut_character_at_the_very_end_is_one_more_event() {
+        let mut ring = Ring::new(1024);
+        ring.push(Stream::Stdout, 0, "é".as_bytes()[..1].to_vec());
+        assert!(ring.finish(Stream::Stderr, 0).is_none());
+        let rest = ring.finish(Stream::Stdout, 0).unwrap();
+        assert_eq!((rest.sequence, rest.bytes.len(), rest.last), (2, 0, true));
+        assert_eq!(decode(&rest.carry, &rest.bytes, rest.last), "\u{FFFD}");
+        assert!(ring.finish(Stream::Stdout, 0).is_none());
     }
 }

@@ -34,3 +34,53 @@ pub fn decode(carry: &[u8], bytes: &[u8], last: bool) -> String {
     whole.truncate(whole.len() - rest);
     String::from_utf8_lossy(&whole).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Decodes `parts` one event at a time, each with the carry that the events before it leave.
+    fn in_parts(parts: &[&[u8]]) -> String {
+        let mut carry = Vec::new();
+        let mut text = String::new();
+        for part in parts {
+            text += &decode(&carry, part, false);
+            carry = undecoded(&carry, part);
+            assert!(carry.len() <= 3);
+        }
+        text + &decode(&carry, &[], true)
+    }
+
+    #[test]
+    fn a_cut_at_every_byte_decodes_as_the_whole() {
+        let text = "a é € 😀 \u{10FFFF} z";
+        let bytes = text.as_bytes();
+        for first in 0..=bytes.len() {
+            for second in first..=bytes.len() {
+                assert_eq!(in_parts(&[&bytes[..first], &bytes[first..second], &bytes[second..]]), text);
+            }
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(in_parts(&single), text);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_in_any_parts_decode_as_the_whole(
+            bytes in prop::collection::vec(prop_oneof![any::<u8>(), 0x80..=0xff_u8], 0..60),
+            cuts in prop::collection::vec(1..6_usize, 1..60),
+        ) {
+            let mut parts: Vec<&[u8]> = Vec::new();
+            let mut rest = bytes.as_slice();
+            let mut cuts = cuts.iter().cycle();
+            while !rest.is_empty() {
+                let (head, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+                parts.push(head);
+                rest = tail;
+            }
+            prop_assert_eq!(in_parts(&parts), String::from_utf8_lossy(&bytes));
+        }
+    }
+}

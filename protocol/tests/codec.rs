@@ -10,7 +10,14 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 fn chunk() -> impl Strategy<Value = Chunk> {
-    (any::<u64>(), any::<bool>(), any::<u64>(), prop::collection::vec(any::<u8>(), 0..3), prop::collection::vec(any::<u8>(), 0..500), any::<bool>())
+    (
+        any::<u64>(),
+        any::<bool>(),
+        any::<u64>(),
+        prop::collection::vec(any::<u8>(), 0..3),
+        prop::collection::vec(any::<u8>(), 0..500),
+        any::<bool>(),
+    )
         .prop_map(|(sequence, out, at_ms, carry, bytes, last)| Chunk {
             sequence,
             stream: if out { Stream::Stdout } else { Stream::Stderr },
@@ -25,12 +32,21 @@ fn frame() -> impl Strategy<Value = AgentFrame> {
     let id = any::<u128>().prop_map(Uuid::from_u128);
     prop_oneof![
         Just(AgentFrame::Beat),
-        (id.clone(), prop::collection::vec(chunk(), 1..5)).prop_map(|(process_id, chunks)| AgentFrame::Output { process_id, chunks }),
-        (id.clone(), any::<u64>(), any::<Option<i32>>(), any::<Option<String>>()).prop_map(|(process_id, last_sequence, code, reason)| {
-            AgentFrame::Exited { process_id, exit: Exit { last_sequence, code, signal: None, reason, at_ms: 1 } }
-        }),
+        (id.clone(), prop::collection::vec(chunk(), 1..5))
+            .prop_map(|(process_id, chunks)| AgentFrame::Output { process_id, chunks }),
+        (id.clone(), any::<u64>(), any::<Option<i32>>(), any::<Option<String>>()).prop_map(
+            |(process_id, last_sequence, code, reason)| {
+                AgentFrame::Exited { process_id, exit: Exit { last_sequence, code, signal: None, reason, at_ms: 1 } }
+            }
+        ),
         (id, any::<u64>(), any::<String>()).prop_map(|(process_id, first_sequence, writer)| AgentFrame::State {
-            processes: vec![ProcessState { process_id, first_sequence, next_sequence: 9, exit: None, writers: vec![(writer, 3)] }],
+            processes: vec![ProcessState {
+                process_id,
+                first_sequence,
+                next_sequence: 9,
+                exit: None,
+                writers: vec![(writer, 3)]
+            }],
             tree_version: 1,
             ready: true,
             last: true,

@@ -51,6 +51,8 @@ pub struct Parts {
     pub region: Region,
     /// Its link to the host.
     pub host: super::host::HostLink,
+    /// Its clients' sockets.
+    pub sessions: super::session::Sessions,
 }
 
 /// A node, as its actors and handlers hold it. Cheap to clone.

@@ -2,7 +2,10 @@
 
 use axum::{
     Router,
-    extract::{Query, WebSocketUpgrade, ws::{Message, WebSocket}},
+    extract::{
+        Query, WebSocketUpgrade,
+        ws::{Message, WebSocket},
+    },
     response::Response,
     routing::get,
 };
@@ -30,7 +33,9 @@ pub async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tokio_nodelay(listener: tokio::net::TcpListener) -> impl axum::serve::Listener<Addr = std::net::SocketAddr, Io = tokio::net::TcpStream> {
+fn tokio_nodelay(
+    listener: tokio::net::TcpListener,
+) -> impl axum::serve::Listener<Addr = std::net::SocketAddr, Io = tokio::net::TcpStream> {
     use axum::serve::ListenerExt as _;
     listener.tap_io(|stream| {
         // Without it the figures are those of Nagle's algorithm.

@@ -49,7 +49,9 @@ fn at_most(name: &str, value: f64, most: f64) -> Figure {
 }
 
 async fn within<T>(what: &str, seconds: u64, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::time::timeout(Duration::from_secs(seconds), work).await.with_context(|| format!("{what} took more than {seconds} s"))?
+    tokio::time::timeout(Duration::from_secs(seconds), work)
+        .await
+        .with_context(|| format!("{what} took more than {seconds} s"))?
 }
 
 async fn echoes(terminal: &mut Terminal, count: usize, into: &mut Vec<f64>) -> anyhow::Result<()> {
@@ -97,7 +99,11 @@ async fn drain(terminal: &mut Terminal, bytes: u64) -> anyhow::Result<f64> {
 
 /// `cat` of a file through a raw terminal, in MB/s.
 pub(super) async fn bulk(server: &Server, bridge: &Bridge) -> anyhow::Result<Vec<Figure>> {
-    let fill = |file: &str| format!("head -c {BULK_BYTES} /dev/zero | tr '\\0' x > {file}; stty raw -echo; printf ready; read -r -n 1; cat {file}; rm {file}");
+    let fill = |file: &str| {
+        format!(
+            "head -c {BULK_BYTES} /dev/zero | tr '\\0' x > {file}; stty raw -echo; printf ready; read -r -n 1; cat {file}; rm {file}"
+        )
+    };
     let workspace = server.workspace().await?;
     let dir = tempfile::tempdir()?;
     let mut theirs = Terminal::at_bridge(bridge.port, &fill(&dir.path().join("bulk").display().to_string())).await?;
@@ -171,7 +177,10 @@ pub(super) async fn sessions(server: &Server) -> anyhow::Result<Vec<Figure>> {
     }
     #[allow(clippy::cast_precision_loss, reason = "kilobytes")]
     let each = after.saturating_sub(before) as f64 / 1000.0 / count as f64;
-    Ok(vec![at_most("200 sessions, lag p99, ms", percentile(&all, 99.0), 5.0), at_most("200 sessions, KB each", each, 64.0)])
+    Ok(vec![
+        at_most("200 sessions, lag p99, ms", percentile(&all, 99.0), 5.0),
+        at_most("200 sessions, KB each", each, 64.0),
+    ])
 }
 
 async fn lags(mut terminal: Terminal, until: Instant) -> anyhow::Result<Vec<f64>> {

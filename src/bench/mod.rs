@@ -65,7 +65,8 @@ pub fn table(figures: &[Figure]) -> String {
         let beside = figure.beside.map_or_else(String::new, |value| format!("{value:.2}"));
         let verdict = if figure.holds { "holds" } else { "MISSED" };
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{:<44} {:>12.2} {:>12}  {:<18} {verdict}", figure.name, figure.value, beside, figure.bound);
+        let _ =
+            writeln!(text, "{:<44} {:>12.2} {:>12}  {:<18} {verdict}", figure.name, figure.value, beside, figure.bound);
     }
     text
 }

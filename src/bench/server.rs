@@ -41,7 +41,9 @@ fn this_program() -> anyhow::Result<PathBuf> {
 async fn first_line(child: &mut Child) -> anyhow::Result<String> {
     let stdout = child.stdout.take().context("no stdout")?;
     let mut lines = BufReader::new(stdout).lines();
-    let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.context("it did not start in 60 s")??;
+    let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line())
+        .await
+        .context("it did not start in 60 s")??;
     // The rest of its output is nobody's concern, but it must have somewhere to go.
     tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     line.context("it ended before it was ready")
@@ -114,7 +116,8 @@ impl Server {
 
     /// A workspace of the template without toolchains.
     pub(super) async fn workspace(&self) -> anyhow::Result<Uuid> {
-        let made = self.ask(Method::POST, "/api/workspaces", Some(json!({"name": "bench", "template": "blank"}))).await?;
+        let made =
+            self.ask(Method::POST, "/api/workspaces", Some(json!({"name": "bench", "template": "blank"}))).await?;
         Ok(made["id"].as_str().context("no id")?.parse()?)
     }
 

@@ -5,7 +5,9 @@
 
 use std::{collections::HashMap, future::Future, pin::Pin};
 
-use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, concurrency::oneshot};
+use ractor::{
+    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent, concurrency::oneshot,
+};
 use uuid::Uuid;
 
 use super::entity::{Entity, StartError};
@@ -221,7 +223,9 @@ impl Actor for RegionActor {
                 tracing::error!(key = ?state.keys.get(&cell.get_id()), %error, "an entity failed; its next message starts it again");
                 state.forget(cell.get_id());
             }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) | SupervisionEvent::PidLifecycleEvent(_) => {}
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => {}
         }
         Ok(())
     }

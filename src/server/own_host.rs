@@ -155,7 +155,7 @@ fn arguments(settings: &Settings, data_dir: &Path) -> Vec<OsString> {
 }
 
 /// Where this program lies. One that was replaced since it started is named as it was.
-fn this_program() -> io::Result<PathBuf> {
+pub(super) fn this_program() -> io::Result<PathBuf> {
     let path = std::env::current_exe()?;
     let shown = path.to_string_lossy();
     Ok(shown.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))

@@ -20,7 +20,10 @@ use tokio::{
 };
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, protocol::{Role, WebSocketConfig}},
+    tungstenite::{
+        Message,
+        protocol::{Role, WebSocketConfig},
+    },
 };
 use uuid::Uuid;
 
@@ -154,7 +157,12 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
         return;
     }
     let workspace = node.workspace(workspace_id);
-    let up = WorkspaceMessage::LinkUp { sandbox_id, link: link.clone(), ready: state.ready, tree_version: state.tree_version };
+    let up = WorkspaceMessage::LinkUp {
+        sandbox_id,
+        link: link.clone(),
+        ready: state.ready,
+        tree_version: state.tree_version,
+    };
     if let Err(error) = workspace.cast(up).await {
         tracing::warn!(%error, sandbox = %sandbox_id, "a workspace can't take its agent's link");
         return;

@@ -124,7 +124,12 @@ impl Actor for HostActor {
         Ok(State { node, held: None, registered: BTreeSet::new() })
     }
 
-    async fn handle(&self, _: ActorRef<HostMessage>, message: HostMessage, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<HostMessage>,
+        message: HostMessage,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         match message {
             HostMessage::Down => state.held = None,
             HostMessage::Register { sandbox, fresh } => {
@@ -148,7 +153,9 @@ impl Actor for HostActor {
             HostMessage::Frame(FromHost::Welcome { name, isolation, held }) => {
                 match &isolation {
                     Ok(isolation) => tracing::info!(name, isolation, sandboxes = held.len(), "the host is here"),
-                    Err(missing) => tracing::warn!(name, missing = missing.join("; "), "the host is here but can't isolate"),
+                    Err(missing) => {
+                        tracing::warn!(name, missing = missing.join("; "), "the host is here but can't isolate")
+                    }
                 }
                 let held: BTreeMap<Uuid, Option<EndCause>> =
                     held.into_iter().map(|held| (held.sandbox_id, held.ended)).collect();
@@ -178,7 +185,12 @@ impl Actor for HostActor {
         Ok(())
     }
 
-    async fn handle_supervisor_evt(&self, _: ActorRef<HostMessage>, _: SupervisionEvent, _: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<HostMessage>,
+        _: SupervisionEvent,
+        _: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
 }

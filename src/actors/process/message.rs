@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use playhouse_protocol::{Chunk, EventId, agent::{Exit, InputOutcome, ProcessState}};
+use playhouse_protocol::{
+    Chunk, EventId,
+    agent::{Exit, InputOutcome, ProcessState},
+};
 use ractor::RpcReplyPort;
 use uuid::Uuid;
 
@@ -98,14 +101,16 @@ pub enum ProcessMessage {
     Subscribe {
         /// The session; subscribing again replaces.
         session: SessionRef,
+        /// Echoed in everything that comes of it, so that what was sent before is told from it.
+        subscription: u64,
         /// Where to begin.
         from: From,
         /// Whether it may type: such viewers at the live edge pace the program.
         may_type: bool,
         /// How many bytes may be sent to begin with, counted like `SessionCredit`.
         credit: u64,
-        /// Taken, or the cursor is refused.
-        reply: RpcReplyPort<Result<(), ResumeInvalid>>,
+        /// Taken: events after this one come. Or the cursor is refused.
+        reply: RpcReplyPort<Result<EventId, ResumeInvalid>>,
     },
     /// A session is gone, or no longer wants it.
     Unsubscribe {

@@ -1,11 +1,35 @@
 //! The Process: its status, and its output on the way from the agent to the log and to every viewer.
+//!
+//! The decisions are pure: [`state`] (its life), [`tail`] (what is not stored yet), [`viewers`] (who gets what next),
+//! [`pace`] (how fast it may print) and [`inputs`] (what is typed). The actor in [`shell`] runs their effects.
 
-mod handle;
+mod asked;
 pub mod command;
+mod ending;
+mod handle;
+pub mod inputs;
+mod link;
 pub mod message;
+mod output;
+pub mod pace;
+mod rows;
+mod shell;
+pub mod state;
+pub mod tail;
+#[cfg(test)]
+pub(in crate::actors) mod tests;
+mod typing;
+pub mod viewers;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
 pub use message::{From, FromAgent, OutputLog, ProcessInfo, ProcessMessage, ResumeInvalid};
+
+use playhouse_protocol::EventId;
+
+use crate::store::{
+    metadata::{CommitError, Guard},
+    replay::{AppendError, Page},
+};
 
 /// The Process entity.
 #[derive(Debug)]
@@ -16,4 +40,27 @@ pub type ProcessRef = crate::cluster::EntityRef<Process>;
 
 /// Results of the process's own background work.
 #[derive(Debug)]
-pub enum Own {}
+pub struct Own(Done);
+
+#[derive(Debug)]
+enum Done {
+    /// A commit ended; then what follows it.
+    Committed(Result<Guard, CommitError>, Option<rows::After>),
+    /// An append to the log ended, or recording a loss there.
+    Appended {
+        /// Where the log ends now.
+        result: Result<EventId, AppendError>,
+        /// It recorded a loss.
+        lost: bool,
+    },
+    /// The log may be tried again.
+    AppendAgain,
+    /// A page for a viewer; `None` when it could not be read.
+    Page { viewer: u64, token: u64, page: Option<Page> },
+    /// How often the sandbox had run out of memory, if that is known.
+    OomKills { at_end: bool, kills: Option<u64> },
+    /// The end may be committed again.
+    CommitEndAgain,
+    /// A minute has passed.
+    Minute,
+}

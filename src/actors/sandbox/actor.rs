@@ -41,7 +41,9 @@ impl Entity for Sandbox {
         let partition = Partition { kind: Kind::Sandbox, id };
         let activated = node.store.metadata.activate(partition, node.epoch).await?;
         let record = match activated.rows.get(ROW) {
-            Some(bytes) => Some(serde_json::from_slice(bytes).map_err(|e| StartError::Failed(format!("row {ROW}: {e}")))?),
+            Some(bytes) => {
+                Some(serde_json::from_slice(bytes).map_err(|e| StartError::Failed(format!("row {ROW}: {e}")))?)
+            }
             None => None,
         };
         let state = State {
@@ -230,7 +232,12 @@ impl State {
         self.view().ok_or_else(|| Code::Internal.into())
     }
 
-    async fn arrived(&mut self, myself: &ActorRef<SandboxMessage>, hello: handshake::Hello, stream: std::os::fd::OwnedFd) {
+    async fn arrived(
+        &mut self,
+        myself: &ActorRef<SandboxMessage>,
+        hello: handshake::Hello,
+        stream: std::os::fd::OwnedFd,
+    ) {
         let Some(record) = self.record.as_ref().filter(|record| record.takes_agent()) else { return };
         if let Some(newest) = &self.newest_link {
             if newest.instance != hello.instance && self.link.is_some() {
@@ -416,7 +423,11 @@ impl SandboxActor {
                 tokio::spawn(async move {
                     // The actor's end is an end too.
                     let _ = ended.await;
-                    let status = |reply| SandboxMessage::Command { role: crate::actors::Role::Edit, command: SandboxCommand::Status, reply };
+                    let status = |reply| SandboxMessage::Command {
+                        role: crate::actors::Role::Edit,
+                        command: SandboxCommand::Status,
+                        reply,
+                    };
                     if let Err(error) = myself.send_message(status(reply)) {
                         tracing::debug!(%error, "the sandbox went passive before it could say that it ended");
                     }

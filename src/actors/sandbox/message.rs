@@ -2,7 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use playhouse_protocol::{handshake::Hello, host::{EndCause, HostError, Usage}};
+use playhouse_protocol::{
+    handshake::Hello,
+    host::{EndCause, HostError, Usage},
+};
 use ractor::RpcReplyPort;
 use uuid::Uuid;
 

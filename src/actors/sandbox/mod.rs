@@ -2,8 +2,8 @@
 
 mod actor;
 mod handle;
-pub mod state;
 pub mod message;
+pub mod state;
 
 pub use message::{SandboxCommand, SandboxMessage};
 

@@ -175,7 +175,9 @@ impl Record {
                 HostError::Failed { .. } | HostError::Unknown | HostError::Fenced { .. } => self.fail("start_failed"),
             },
             (Event::HostUp(None), Phase::Provisioning { .. }) => vec![Effect::Create],
-            (Event::Tick, Phase::Provisioning { .. }) if now - self.created_at > START_WITHIN => self.fail("start_timeout"),
+            (Event::Tick, Phase::Provisioning { .. }) if now - self.created_at > START_WITHIN => {
+                self.fail("start_timeout")
+            }
 
             (Event::Busy(false), Phase::Running) => {
                 self.phase = Phase::Idle { since: now };

@@ -14,12 +14,32 @@ pub enum SessionMessage {
     Output {
         /// Whose.
         process_id: Uuid,
+        /// Of which subscription.
+        subscription: u64,
         /// The chunks' generation.
         generation: u64,
         /// At least one.
         chunks: Vec<Arc<Chunk>>,
     },
-    /// Something to send as it is, after all output sent before it: `status`, `truncated`, `files`, `sandbox`, `notice`.
+    /// A subscribed process's `status` or `truncated`, after all output sent before it.
+    OfProcess {
+        /// Whose.
+        process_id: Uuid,
+        /// Of which subscription.
+        subscription: u64,
+        /// What is said.
+        message: ServerMessage,
+        /// It is the process's last word: the subscription is over.
+        ended: bool,
+    },
+    /// A process's number after which a subscription was to begin was never reached: the subscription is over.
+    ResumeInvalid {
+        /// Whose.
+        process_id: Uuid,
+        /// Of which subscription.
+        subscription: u64,
+    },
+    /// Something to send as it is: `files`, `sandbox`, `notice`.
     Say(ServerMessage),
     /// A process was made in the sandbox: subscribe to it.
     NewProcess {

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::command::{WorkspaceAnswer, WorkspaceCommand};
 use crate::actors::{
-    Caller, Idempotency, Refused, Role, agent_link::LinkRef, session::SessionRef, views::{SandboxStatus, SandboxView},
+    Caller, Idempotency, Refused, Role,
+    agent_link::LinkRef,
+    session::SessionRef,
+    views::{SandboxStatus, SandboxView},
 };
 
 /// What a session learns when it attaches.

@@ -1,12 +1,12 @@
 //! The Workspace: its file tree, who may do what, its programs and its sandbox's place.
 
-mod handle;
 pub mod command;
+mod handle;
 pub mod message;
 
-pub use handle::Staged;
 pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
-pub use message::{Attached, AttachRefused, SaveOutcome, WorkspaceMessage};
+pub use handle::Staged;
+pub use message::{AttachRefused, Attached, SaveOutcome, WorkspaceMessage};
 
 /// The Workspace entity.
 #[derive(Debug)]

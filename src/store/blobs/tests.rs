@@ -177,30 +177,3 @@ proptest! {
         });
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn measure() {
-    let dir = tempfile::tempdir_in(".").unwrap();
-    let blobs = Blobs::open(dir.path()).await.unwrap();
-    let many: Vec<Bytes> = (0..10_000).map(|n| content(n, 1024)).collect();
-    let start = std::time::Instant::now();
-    let stored = blobs.put_many(WORKSPACE, many).await.unwrap();
-    println!("put_many of {} files of 1 KiB: {:?}, {} objects", stored.len(), start.elapsed(), files(dir.path()));
-    let start = std::time::Instant::now();
-    for blob in &stored[..1000] {
-        blobs.read_all(WORKSPACE, blob, 1024).await.unwrap();
-    }
-    println!("read_all of 1000 of them one by one: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    for n in 0..100 {
-        blobs.put(WORKSPACE, content(n, 1024)).await.unwrap();
-    }
-    println!("put of 100 files one by one: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    let big = blobs.put(WORKSPACE, content(0, 100 << 20)).await.unwrap();
-    println!("put of 100 MiB: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    blobs.read_all(WORKSPACE, &big, u64::MAX).await.unwrap();
-    println!("read_all of 100 MiB: {:?}", start.elapsed());
-}

@@ -49,6 +49,22 @@ async fn a_second_open_is_locked_until_the_first_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_killed_node_leaves_all_that_was_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Metadata::open(dir.path()).await.unwrap();
+    let mut guard = store.activate(partition(1), 1).await.unwrap().guard;
+    for n in 0..20 {
+        guard = store.commit(partition(1), guard, puts([("n", &n.to_string())])).await.unwrap();
+        // The file as it is now is what a killed process leaves.
+        let left = tempfile::tempdir().unwrap();
+        std::fs::copy(dir.path().join("metadata.redb"), left.path().join("metadata.redb")).unwrap();
+        let next = Metadata::open(left.path()).await.unwrap();
+        let row = next.row(partition(1), "n").await.unwrap();
+        assert_eq!(row, Some(n.to_string().into_bytes()));
+    }
+}
+
+#[tokio::test]
 async fn two_migrations_at_once_both_succeed() {
     let dir = tempfile::tempdir().unwrap();
     let many = (0..8).map(|_| Metadata::migrate(dir.path()));
@@ -209,48 +225,4 @@ proptest! {
             }
         });
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement"]
-async fn measure() {
-    let dir = tempfile::tempdir_in(".").unwrap();
-    let store = Metadata::open(dir.path()).await.unwrap();
-    let p = partition(1);
-    let mut guard = store.activate(p, 1).await.unwrap().guard;
-    let start = std::time::Instant::now();
-    for n in 0..200 {
-        guard = store.commit(p, guard, puts([("k", &n.to_string())])).await.unwrap();
-    }
-    println!("one commit after the other: {:?} each", start.elapsed() / 200);
-    let start = std::time::Instant::now();
-    let many = (0..500_u128).map(|n| {
-        let store = store.clone();
-        tokio::spawn(async move {
-            let mut guard = store.activate(partition(n), 2).await.unwrap().guard;
-            for _ in 0..9 {
-                guard = store.commit(partition(n), guard, puts([("k", "v")])).await.unwrap();
-            }
-        })
-    });
-    for task in many.collect::<Vec<_>>() {
-        task.await.unwrap();
-    }
-    println!("5000 activations and commits of 500 partitions at once: {:?}", start.elapsed());
-    let guard = store.activate(p, 2).await.unwrap().guard;
-    let mut commit = Commit::default();
-    for n in 0..10_000_u128 {
-        commit.put(format!("file/{}", Uuid::from_u128(n)), vec![b'x'; 200]);
-        commit.index.push((Uuid::from_u128(n), p.id));
-    }
-    let start = std::time::Instant::now();
-    store.commit(p, guard, commit).await.unwrap();
-    println!("a commit of 10 000 rows with their index: {:?}", start.elapsed());
-    let start = std::time::Instant::now();
-    println!("activation of {} rows: {:?}", store.activate(p, 2).await.unwrap().rows.len(), start.elapsed());
-    let start = std::time::Instant::now();
-    for n in 0..1000_u128 {
-        store.owner_of(Uuid::from_u128(n)).await.unwrap();
-    }
-    println!("owner_of: {:?} each", start.elapsed() / 1000);
 }

@@ -60,6 +60,11 @@ impl Inner {
                 None => sweep_unused(&dir, ttl)?,
             }
         }
+        // Who holds the map's lock sees all who could use a workspace: without one it may go, to be listed anew.
+        self.workspaces().retain(|_, cell| {
+            let idle = cell.get().is_some_and(|workspace| Arc::strong_count(workspace) == 1 && workspace.is_idle());
+            !idle || Arc::strong_count(cell) > 1
+        });
         Ok(())
     }
 }

@@ -94,6 +94,11 @@ impl Workspace {
         Ok(())
     }
 
+    /// Whether nothing of it is in memory or in use.
+    pub(super) fn is_idle(&self) -> bool {
+        self.logs().values().all(|slot| Arc::strong_count(slot) == 1 && slot.is_unloaded())
+    }
+
     /// Whether the cap is exceeded.
     pub(super) fn is_over(&self, shared: &Shared) -> bool {
         self.weight.load(Ordering::Relaxed) > shared.retention.workspace_bytes
@@ -232,6 +237,10 @@ impl Slot {
         if matches!(*state, State::Loaded(_)) {
             *state = State::Unloaded;
         }
+    }
+
+    fn is_unloaded(&self) -> bool {
+        self.state.try_lock().is_ok_and(|state| matches!(*state, State::Unloaded))
     }
 
     /// Gives the memory of a log back that was not used since the last call.

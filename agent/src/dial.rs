@@ -1,0 +1,159 @@
+//! Reaching the node: connecting, proving, and how long to wait before the next try.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use playhouse_protocol::{
+    codec::{self, CodecError},
+    handshake::{Challenge, HANDSHAKE_BYTES, Hello, Proof, TokenHash, agent_mac, owner_mac, same_mac},
+};
+use rand::Rng;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+
+/// How long a challenge is waited for: the host holds a hello while no owner is known.
+const CHALLENGE_TIME: Duration = Duration::from_secs(5);
+
+const FIRST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
+
+/// A stream that lived this long was a good one: the next wait is short again.
+const GOOD_LIFE: Duration = Duration::from_secs(1);
+
+/// Why there is no stream.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// The socket is not there, or it broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No challenge came.
+    #[error("no challenge within {} s", CHALLENGE_TIME.as_secs())]
+    Silent,
+    /// What came is no challenge.
+    #[error("{0}")]
+    Codec(#[from] CodecError),
+    /// It does not know this sandbox's token.
+    #[error("the owner could not prove that it knows this sandbox")]
+    Impostor,
+    /// It owned the sandbox once.
+    #[error("the owner commands under epoch {offered}, and {seen} was seen")]
+    Stale {
+        /// Its epoch.
+        offered: u64,
+        /// The highest that commanded here.
+        seen: u64,
+    },
+}
+
+/// Everything this agent needs to dial, and what it remembers between dials.
+#[derive(Debug)]
+pub struct Dialler {
+    socket: PathBuf,
+    sandbox_id: Uuid,
+    key: TokenHash,
+    instance: [u8; 16],
+    attempt: u64,
+    epoch: u64,
+    backoff: Backoff,
+}
+
+impl Dialler {
+    /// Dials `socket` for this sandbox.
+    #[must_use]
+    pub fn new(socket: PathBuf, sandbox_id: Uuid, key: TokenHash) -> Self {
+        let instance = rand::rng().random();
+        Self { socket, sandbox_id, key, instance, attempt: 0, epoch: 0, backoff: Backoff::default() }
+    }
+
+    /// The next try, after its wait: the stream, and the epoch under which its owner commands.
+    pub fn dial(&mut self) -> impl Future<Output = Result<(UnixStream, u64), DialError>> + use<> {
+        let wait = self.backoff.next(Instant::now(), &mut rand::rng());
+        self.attempt += 1;
+        let hello = Hello {
+            sandbox_id: self.sandbox_id,
+            instance: self.instance,
+            attempt: self.attempt,
+            nonce: rand::rng().random(),
+        };
+        let (socket, key, seen) = (self.socket.clone(), self.key, self.epoch);
+        async move {
+            tokio::time::sleep(wait).await;
+            timeout(CHALLENGE_TIME, prove(&socket, &key, &hello, seen)).await.map_err(|_| DialError::Silent)?
+        }
+    }
+
+    /// A dial gave a stream of this epoch.
+    pub fn connected(&mut self, epoch: u64) {
+        self.epoch = self.epoch.max(epoch);
+        self.backoff.connected(Instant::now());
+    }
+}
+
+async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Result<(UnixStream, u64), DialError> {
+    let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(&codec::encode_prefixed(hello)?).await?;
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).await?;
+    let mut body = vec![0; codec::prefixed_length(prefix, HANDSHAKE_BYTES)?];
+    stream.read_exact(&mut body).await?;
+    let challenge: Challenge = codec::decode(&body)?;
+    if !same_mac(&challenge.mac, &owner_mac(key, hello, challenge.epoch, &challenge.nonce)) {
+        return Err(DialError::Impostor);
+    }
+    if challenge.epoch < seen {
+        return Err(DialError::Stale { offered: challenge.epoch, seen });
+    }
+    let mac = agent_mac(key, hello, challenge.epoch, &challenge.nonce);
+    stream.write_all(&codec::encode_prefixed(&Proof { mac })?).await?;
+    Ok((stream, challenge.epoch))
+}
+
+/// Doubling waits with jitter, short again after a stream that lived.
+#[derive(Debug, Default)]
+struct Backoff {
+    wait: Duration,
+    connected: Option<Instant>,
+}
+
+impl Backoff {
+    fn next(&mut self, now: Instant, rng: &mut impl Rng) -> Duration {
+        if self.connected.take().is_some_and(|since| now.duration_since(since) >= GOOD_LIFE) {
+            self.wait = FIRST_WAIT;
+        }
+        let wait = self.wait.max(FIRST_WAIT);
+        self.wait = (wait * 2).min(LONGEST_WAIT);
+        // From half of it to all of it: agents that lost their node together don't come back together.
+        wait.mul_f64(rng.random_range(0.5..=1.0)).max(FIRST_WAIT)
+    }
+
+    fn connected(&mut self, now: Instant) {
+        self.connected = Some(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_grow_within_bounds_and_shrink_after_a_good_stream() {
+        let mut backoff = Backoff::default();
+        let mut rng = rand::rng();
+        assert_eq!(backoff.next(Instant::now(), &mut rng), FIRST_WAIT);
+        let waits: Vec<_> = std::iter::repeat_with(|| backoff.next(Instant::now(), &mut rng)).take(20).collect();
+        assert!(waits.iter().all(|wait| (FIRST_WAIT..=LONGEST_WAIT).contains(wait)));
+        assert!(waits[19] >= LONGEST_WAIT / 2);
+        backoff.connected(Instant::now());
+        assert!(backoff.next(Instant::now(), &mut rng) >= LONGEST_WAIT / 2, "a stream that broke at once");
+        backoff.connected(Instant::now());
+        tokio::time::advance(GOOD_LIFE).await;
+        assert_eq!(backoff.next(Instant::now(), &mut rng), FIRST_WAIT);
+    }
+}

@@ -1,0 +1,7 @@
+//! The whole of it on real directories, against a node that keeps a tree.
+
+mod convergence;
+mod environment;
+mod hostile;
+mod node;
+mod reports;

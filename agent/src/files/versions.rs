@@ -1,0 +1,204 @@
+//! Which commit of the tree decided a path last, where answers to reports overtake commits that still wait in line.
+//!
+//! Pushes are applied in order; the answer to a report is heard at once. So three things can cross, and each is told
+//! apart by its version:
+//! - a push that is older than a report already answered: the report's state stands ([`Versions::decided`]);
+//! - a push applied while a report is under way that is committed later: the tree has the report's state and the disk
+//!   the push's, and the path is reported again ([`Versions::overtaken`]);
+//! - a stream that ends before a push was applied: the version that is told to the next node must not claim it
+//!   ([`Versions::tree`] only takes a report's version when nothing can lie between).
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
+
+use playhouse_protocol::path;
+
+/// How many paths are remembered beyond the last push. A push waits behind at most a few others, so older ones are
+/// never asked for.
+const DECIDED: usize = 20_000;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Decided {
+    open: u64,
+    closed: u64,
+}
+
+impl Decided {
+    fn last(self) -> u64 {
+        self.open.max(self.closed)
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Versions {
+    tree: u64,
+    ahead: BTreeSet<u64>,
+    decided: BTreeMap<String, Decided>,
+    under_way: Option<Vec<(String, u64)>>,
+}
+
+impl Versions {
+    /// The last version that is applied with all before it.
+    #[must_use]
+    pub fn tree(&self) -> u64 {
+        self.tree
+    }
+
+    /// A manifest or push is applied whole.
+    pub fn applied(&mut self, version: u64) {
+        self.tree = self.tree.max(version);
+        self.decided.retain(|_, decided| decided.last() > version);
+        self.absorb();
+    }
+
+    /// A report is committed: these paths were made directories by it, or (`true`) something that has nothing below.
+    pub fn reported<'a>(&mut self, version: u64, paths: impl Iterator<Item = (&'a str, bool)>) {
+        if version > self.tree {
+            self.ahead.insert(version);
+        }
+        for (path, closed) in paths {
+            let decided = match self.decided.get_mut(path) {
+                Some(decided) => decided,
+                None => self.decided.entry(path.to_owned()).or_default(),
+            };
+            let at = if closed { &mut decided.closed } else { &mut decided.open };
+            *at = version.max(*at);
+        }
+        if self.decided.len() > DECIDED {
+            let mut all: Vec<u64> = self.decided.values().map(|decided| decided.last()).collect();
+            let middle = all.len() / 2;
+            let (_, &mut median, _) = all.select_nth_unstable(middle);
+            self.decided.retain(|_, decided| decided.last() > median);
+        }
+        self.absorb();
+    }
+
+    fn absorb(&mut self) {
+        self.ahead.retain(|version| *version > self.tree);
+        while self.ahead.remove(&(self.tree + 1)) {
+            self.tree += 1;
+        }
+    }
+
+    /// Whether a report committed after `version` settled what is at `path`.
+    #[must_use]
+    pub fn decided(&self, path: &str, version: u64) -> bool {
+        if self.decided.is_empty() {
+            return false;
+        }
+        if self.decided.get(path).is_some_and(|decided| decided.last() > version) {
+            return true;
+        }
+        ancestors(path).any(|above| self.decided.get(above).is_some_and(|decided| decided.closed > version))
+    }
+
+    /// Whether a report committed after `version` settled anything below `path`.
+    #[must_use]
+    pub fn decided_below(&self, path: &str, version: u64) -> bool {
+        let from = format!("{path}/");
+        self.decided
+            .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
+            .take_while(|(below, _)| below.starts_with(&from))
+            .any(|(_, decided)| decided.last() > version)
+    }
+
+    /// A report is being made. From here on pushes that touch its paths are noticed.
+    pub fn begin(&mut self) {
+        self.under_way = Some(Vec::new());
+    }
+
+    /// A push or manifest changed this path on the disk.
+    pub fn touch(&mut self, path: &str, version: u64) {
+        if let Some(touched) = &mut self.under_way {
+            touched.push((path.to_owned(), version));
+        }
+    }
+
+    /// Whether a push touched `path`, something above it or something below it since the report was begun.
+    #[must_use]
+    pub fn is_touched(&self, path: &str) -> bool {
+        self.under_way.iter().flatten().any(|(touched, _)| related(touched, path))
+    }
+
+    /// Whether the report, committed at `version`, undid in the tree what a push did to `path` on the disk.
+    #[must_use]
+    pub fn overtaken(&self, path: &str, version: u64) -> bool {
+        self.under_way.iter().flatten().any(|(touched, at)| *at < version && related(touched, path))
+    }
+
+    /// Whether a push that came after the report decided `path`, by itself or with something above it.
+    #[must_use]
+    pub fn outdone(&self, path: &str, version: u64) -> bool {
+        self.under_way.iter().flatten().any(|(touched, at)| *at >= version && path::is_within(path, touched))
+    }
+
+    /// The report is answered or given up.
+    pub fn end(&mut self) {
+        self.under_way = None;
+    }
+}
+
+fn related(a: &str, b: &str) -> bool {
+    path::is_within(a, b) || path::is_within(b, a)
+}
+
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(path::parent(path), |path| path::parent(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_claimed_only_with_all_before_it() {
+        let mut versions = Versions::default();
+        versions.applied(10);
+        versions.reported(11, [("/a", true)].into_iter());
+        assert_eq!(versions.tree(), 11);
+        versions.reported(13, [("/b", false)].into_iter());
+        assert_eq!(versions.tree(), 11, "12 may be a push that still waits in line");
+        assert!(versions.decided("/b", 12) && !versions.decided("/b", 13) && !versions.decided("/a", 12));
+        versions.applied(12);
+        assert_eq!(versions.tree(), 13);
+    }
+
+    #[test]
+    fn a_removal_decides_what_lay_below_and_a_directory_does_not() {
+        let mut versions = Versions::default();
+        versions.reported(5, [("/gone", true), ("/dir", false), ("/dir/x", false)].into_iter());
+        assert!(versions.decided("/gone/deep/down", 4) && versions.decided("/gone", 4));
+        assert!(!versions.decided("/dir/y", 4) && versions.decided("/dir", 4));
+        assert!(versions.decided_below("/dir", 4) && !versions.decided_below("/gone", 4));
+        versions.applied(5);
+        assert!(!versions.decided("/gone", 4), "what a push has passed is forgotten");
+    }
+
+    #[test]
+    fn a_push_during_a_report_is_noticed_in_both_directions() {
+        let mut versions = Versions::default();
+        versions.touch("/before", 3);
+        versions.begin();
+        versions.touch("/dir", 4);
+        assert!(versions.is_touched("/dir/file") && versions.is_touched("/dir") && !versions.is_touched("/dirs"));
+        assert!(!versions.is_touched("/before"));
+        assert!(versions.overtaken("/dir/file", 5) && !versions.outdone("/dir/file", 5));
+        assert!(versions.outdone("/dir/file", 4) && !versions.overtaken("/dir/file", 4));
+        versions.end();
+        assert!(!versions.is_touched("/dir"));
+    }
+
+    #[test]
+    fn memory_of_decided_paths_is_bounded() {
+        let mut versions = Versions::default();
+        for version in 1..=30u64 {
+            let paths: Vec<String> = (0..1000).map(|n| format!("/{version}/{n}")).collect();
+            versions.reported(version, paths.iter().map(|path| (path.as_str(), false)));
+        }
+        assert!(versions.decided.len() <= DECIDED);
+        assert!(versions.decided("/30/7", 29));
+    }
+}

@@ -1,0 +1,259 @@
+//! What is typed, until the agent has it.
+//!
+//! Pure. Numbers count per process and writer, and the agent is their authority: it applies each once, in order, so
+//! everything unacknowledged is sent again on a new link. One input is under way at a time: the agent may refuse it
+//! when it is full, and a later number that was taken would make the refused one look seen.
+//!
+//! What a client did not number gets a number of an internal writer, whose name is longer than a client's may be.
+//! Input beyond one frame is sent in parts: all but the last under a writer derived from the client's, with the
+//! client's number, so that a retry repeats none of them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use playhouse_protocol::agent::{INPUT_BYTES, InputOutcome, NodeFrame, PIECE_BYTES};
+use uuid::Uuid;
+
+/// How many writers' last numbers are remembered here; the agent knows more.
+const WRITERS: usize = 1024;
+/// How many inputs may wait: a client that sends empty ones costs no more memory than one that sends full ones.
+const WAITING: usize = 4096;
+
+/// Who writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Writer {
+    /// A client that numbers: its name and the number.
+    Numbered(String, u64),
+    /// A client that does not.
+    Unnumbered,
+    /// A request that is retried under a key: the key's hash names a writer that writes once.
+    Once([u8; 32]),
+}
+
+/// What becomes of an input at once.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It was taken before.
+    Known,
+    /// It waits for the agent.
+    Waits,
+    /// More than 1 MiB would wait; the number is unused.
+    Full,
+}
+
+/// The answer for whoever typed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered<T> {
+    /// Who.
+    pub to: T,
+    /// What became of it.
+    pub outcome: InputOutcome,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    writer: String,
+    seq: u64,
+    bytes: Vec<u8>,
+    eof: bool,
+    tag: u64,
+    /// The parts of one input share it.
+    group: u64,
+    sent: bool,
+    /// Whoever waits for it; empty for a part that is not the last.
+    to: Vec<T>,
+}
+
+/// A process's input.
+#[derive(Debug)]
+pub struct Inputs<T> {
+    waiting: VecDeque<Waiting<T>>,
+    bytes: usize,
+    taken: BTreeMap<String, u64>,
+    internal: String,
+    next_internal: u64,
+    next_tag: u64,
+}
+
+impl<T> Inputs<T> {
+    /// No input yet. The pair is unique to this activation of the process.
+    #[must_use]
+    pub fn new(activation: (u64, u64)) -> Self {
+        let (epoch, version) = activation;
+        // 65 characters: no client's writer has as many.
+        let internal = format!("{epoch:0>32}/{version:0>32}");
+        Self { waiting: VecDeque::new(), bytes: 0, taken: BTreeMap::new(), internal, next_internal: 1, next_tag: 1 }
+    }
+
+    /// The last number taken of a writer.
+    #[must_use]
+    pub fn last(&self, writer: &str) -> u64 {
+        self.taken.get(writer).copied().unwrap_or(0)
+    }
+
+    /// Takes something typed; `to` is answered later when it [`Offered::Waits`], and given back otherwise.
+    pub fn offer(&mut self, writer: Writer, mut bytes: Vec<u8>, eof: bool, to: T) -> (Offered, Option<T>) {
+        let (writer, seq) = match writer {
+            Writer::Numbered(writer, seq) => {
+                if seq <= self.last(&writer) {
+                    return (Offered::Known, Some(to));
+                }
+                let mut same = self.waiting.iter_mut().filter(|waiting| waiting.writer == writer);
+                let newer_waits = match same.find(|waiting| waiting.seq >= seq) {
+                    // A retry of what waits: whoever asks again is answered with it.
+                    Some(waiting) if waiting.seq == seq => {
+                        waiting.to.push(to);
+                        return (Offered::Waits, None);
+                    }
+                    other => other.is_some(),
+                };
+                if newer_waits {
+                    return (Offered::Known, Some(to));
+                }
+                (writer, seq)
+            }
+            Writer::Unnumbered => {
+                self.next_internal += 1;
+                (self.internal.clone(), self.next_internal - 1)
+            }
+            Writer::Once(hash) => (format!("k{}", hex(&hash)), 1),
+        };
+        if self.bytes + bytes.len() > INPUT_BYTES || self.waiting.len() >= WAITING {
+            return (Offered::Full, Some(to));
+        }
+        self.bytes += bytes.len();
+        let group = self.next_tag;
+        if bytes.len() > PIECE_BYTES {
+            let parts = format!("p{}", hex(blake3::hash(writer.as_bytes()).as_bytes()));
+            for number in 0_u32.. {
+                let rest = bytes.split_off(PIECE_BYTES);
+                // Each part of an input has a writer of its own, since they share the number.
+                self.push(format!("{parts}{number}"), seq, bytes, false, group, Vec::new());
+                bytes = rest;
+                if bytes.len() <= PIECE_BYTES {
+                    break;
+                }
+            }
+        }
+        self.push(writer, seq, bytes, eof, group, vec![to]);
+        (Offered::Waits, None)
+    }
+
+    fn push(&mut self, writer: String, seq: u64, bytes: Vec<u8>, eof: bool, group: u64, to: Vec<T>) {
+        let tag = self.next_tag;
+        self.next_tag += 1;
+        self.waiting.push_back(Waiting { writer, seq, bytes, eof, tag, group, sent: false, to });
+    }
+
+    /// What is to be sent now.
+    pub fn to_send(&mut self, process_id: Uuid) -> Option<NodeFrame> {
+        let waiting = self.waiting.front_mut().filter(|waiting| !waiting.sent)?;
+        waiting.sent = true;
+        Some(NodeFrame::Input {
+            process_id,
+            writer: waiting.writer.clone(),
+            seq: waiting.seq,
+            bytes: waiting.bytes.clone(),
+            eof: waiting.eof,
+            tag: waiting.tag,
+        })
+    }
+
+    /// The agent says what became of an input.
+    pub fn answer(&mut self, tag: u64, outcome: InputOutcome) -> Vec<Answered<T>> {
+        let Some(index) = self.waiting.iter().position(|waiting| waiting.tag == tag) else { return Vec::new() };
+        let Some(waiting) = self.waiting.remove(index) else { return Vec::new() };
+        self.bytes -= waiting.bytes.len();
+        let mut to = waiting.to;
+        if outcome == InputOutcome::Taken {
+            self.note(waiting.writer, waiting.seq);
+        } else {
+            // The parts after one that was refused must not go in without it.
+            let (rest, others) = self.waiting.drain(..).partition(|other| other.group == waiting.group);
+            self.waiting = others;
+            let rest: VecDeque<Waiting<T>> = rest;
+            for part in rest {
+                self.bytes -= part.bytes.len();
+                to.extend(part.to);
+            }
+        }
+        to.into_iter().map(|to| Answered { to, outcome }).collect()
+    }
+
+    fn note(&mut self, writer: String, seq: u64) {
+        // Internal writers are asked for by nobody.
+        if writer.chars().count() > 64 {
+            return;
+        }
+        if self.taken.len() >= WRITERS && !self.taken.contains_key(&writer) {
+            self.taken.pop_first();
+        }
+        let last = self.taken.entry(writer).or_insert(0);
+        *last = seq.max(*last);
+    }
+
+    /// A link begins; the agent has these numbers. What it has is answered, the rest is to be sent again.
+    pub fn linked(&mut self, writers: Vec<(String, u64)>) -> Vec<Answered<T>> {
+        for waiting in &mut self.waiting {
+            waiting.sent = false;
+        }
+        let mut answered = Vec::new();
+        for (writer, seq) in writers.into_iter().take(WRITERS) {
+            let tags: Vec<u64> = self
+                .waiting
+                .iter()
+                .filter(|waiting| waiting.writer == writer && waiting.seq <= seq)
+                .map(|waiting| waiting.tag)
+                .collect();
+            for tag in tags {
+                answered.extend(self.answer(tag, InputOutcome::Taken));
+            }
+            self.note(writer, seq);
+        }
+        answered
+    }
+
+    /// The process has ended: nothing is taken any more.
+    pub fn end(&mut self) -> Vec<Answered<T>> {
+        self.bytes = 0;
+        let ended = |to| Answered { to, outcome: InputOutcome::Ended };
+        self.waiting.drain(..).flat_map(|waiting| waiting.to).map(ended).collect()
+    }
+
+    /// Takes back everyone who waits and is `due`. An input that nobody waits for any more and that was never sent is
+    /// dropped, and its number is unused.
+    pub fn expire(&mut self, due: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut expired = Vec::new();
+        let mut dropped = Vec::new();
+        for waiting in &mut self.waiting {
+            let (late, rest): (Vec<T>, Vec<T>) = waiting.to.drain(..).partition(&due);
+            waiting.to = rest;
+            if !late.is_empty() && waiting.to.is_empty() {
+                dropped.push(waiting.group);
+            }
+            expired.extend(late);
+        }
+        dropped.retain(|group| self.waiting.iter().all(|waiting| waiting.group != *group || !waiting.sent));
+        self.waiting.retain(|waiting| !dropped.contains(&waiting.group));
+        self.bytes = self.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
+        expired
+    }
+
+    /// Whether nothing waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+#[path = "inputs_tests.rs"]
+mod tests;

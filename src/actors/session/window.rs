@@ -1,0 +1,135 @@
+//! How much of one process's output may be on its way to a client.
+//!
+//! Pure. Figures are absolute: bytes since the subscription began, as the process counts them.
+
+use std::collections::VecDeque;
+
+/// With `flow=ack`: how much may be sent beyond the last acknowledgement, in bytes.
+pub const ACK_WINDOW_BYTES: u64 = 100 * 1024;
+/// Without it: how much may wait for the socket, in bytes.
+pub const SOCKET_WINDOW_BYTES: u64 = 64 * 1024;
+/// Events closer together than this share a mark: an acknowledgement between them counts for what is before both.
+const MARK_BYTES: u64 = 1024;
+
+/// One process's window.
+#[derive(Debug)]
+pub struct Window {
+    acks: bool,
+    /// Handed to the socket.
+    sent: u64,
+    /// Taken by the socket, or acknowledged.
+    taken: u64,
+    told: u64,
+    /// Sequences, and how much had been sent with each; only for acknowledgements.
+    marks: VecDeque<(u64, u64)>,
+}
+
+impl Window {
+    /// A window that nothing was sent through.
+    #[must_use]
+    pub const fn new(acks: bool) -> Self {
+        let mut window = Self { acks, sent: 0, taken: 0, told: 0, marks: VecDeque::new() };
+        window.told = window.size();
+        window
+    }
+
+    /// How wide it is: the credit to begin with.
+    #[must_use]
+    pub const fn size(&self) -> u64 {
+        if self.acks { ACK_WINDOW_BYTES } else { SOCKET_WINDOW_BYTES }
+    }
+
+    /// The event with this number and so many bytes was handed to the socket.
+    pub fn send(&mut self, sequence: u64, bytes: u64) {
+        self.sent += bytes;
+        if !self.acks {
+            return;
+        }
+        let begin = self.marks.iter().rev().nth(1).map_or(self.taken, |(_, sent)| *sent);
+        match self.marks.back_mut() {
+            Some(last) if self.sent - begin <= MARK_BYTES => *last = (sequence, self.sent),
+            _ => self.marks.push_back((sequence, self.sent)),
+        }
+    }
+
+    /// The socket took everything it was handed.
+    pub fn flushed(&mut self) {
+        if !self.acks {
+            self.taken = self.sent;
+        }
+    }
+
+    /// The client has shown everything up to this number.
+    pub fn acknowledge(&mut self, sequence: u64) {
+        while let Some((_, sent)) = self.marks.front().filter(|(marked, _)| *marked <= sequence) {
+            self.taken = *sent;
+            self.marks.pop_front();
+        }
+    }
+
+    /// Raises the credit that the process is told, once that is worth a message.
+    pub fn credit(&mut self) -> bool {
+        let credit = self.taken + self.size();
+        let worth = credit >= self.told + self.size() / 4;
+        if worth {
+            self.told = credit;
+        }
+        worth
+    }
+
+    /// The credit to tell the process.
+    #[must_use]
+    pub const fn told(&self) -> u64 {
+        self.told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_gives_credit_when_it_took_everything() {
+        let mut window = Window::new(false);
+        window.send(1, 40_000);
+        assert!(!window.credit());
+        window.flushed();
+        assert!(window.credit() && !window.credit());
+        assert_eq!(window.told(), SOCKET_WINDOW_BYTES + 40_000);
+    }
+
+    proptest! {
+        #[test]
+        fn acknowledgements_never_free_more_than_they_name(events in prop::collection::vec((1..3000_u64, any::<bool>()), 1..300)) {
+            let mut window = Window::new(true);
+            let (mut sent, mut acked) = (vec![0], 0);
+            for (number, (bytes, ack)) in (1_u64..).zip(events) {
+                let total = sent[sent.len() - 1] + bytes;
+                sent.push(total);
+                window.send(number, bytes);
+                if ack {
+                    acked = number - number % 3;
+                    window.acknowledge(acked);
+                }
+                let named = sent[usize::try_from(acked).unwrap()];
+                prop_assert!(window.taken <= named);
+                prop_assert!(window.marks.len() as u64 <= 2 * (total - window.taken) / MARK_BYTES + 2);
+            }
+            window.acknowledge(u64::MAX);
+            prop_assert_eq!(window.taken, sent[sent.len() - 1]);
+        }
+
+        #[test]
+        fn little_output_acknowledged_at_once_always_has_room(count in 1..500_u64) {
+            let mut window = Window::new(true);
+            for number in 1..=count {
+                window.send(number, 700);
+                window.acknowledge(number);
+                window.credit();
+                prop_assert!(window.told - number * 700 >= 32 * 1024 + MARK_BYTES);
+            }
+        }
+    }
+}

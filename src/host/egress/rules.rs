@@ -1,0 +1,172 @@
+//! What a sandbox may reach: names, and where the operator says they are.
+
+use std::net::SocketAddr;
+
+use playhouse_protocol::host::EgressRule;
+
+/// The port that names without an address of their own may be reached on.
+pub const HTTPS: u16 = 443;
+/// The longest name, as in DNS.
+const NAME_BYTES: usize = 253;
+
+/// A sandbox's rules, checked.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Clone)]
+struct Rule {
+    name: String,
+    any_subdomain: bool,
+    address: Option<SocketAddr>,
+}
+
+/// Where a connection may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// To what the name resolves to, on this port, if that is public.
+    Name(String, u16),
+    /// Here: the operator said so.
+    Address(SocketAddr),
+}
+
+/// Why a connection may not be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request names no host and port.
+    #[error("a CONNECT names HOST:PORT")]
+    Malformed,
+    /// The name is on no rule.
+    #[error("{0} is not on the list of names that sandboxes may reach")]
+    NotListed(String),
+    /// The name is listed, but only for HTTPS.
+    #[error("port {0} is not open: only 443 is")]
+    Port(u16),
+    /// The name resolves to nothing that is out on the network.
+    #[error("{0} has no public address")]
+    NotPublic(String),
+}
+
+impl Rules {
+    /// The rules of a sandbox.
+    ///
+    /// # Errors
+    /// Which rule is none.
+    pub fn new(rules: &[EgressRule]) -> Result<Self, String> {
+        let rules = rules
+            .iter()
+            .map(|rule| {
+                let (name, any_subdomain) = match rule.name.strip_prefix("*.") {
+                    Some(rest) => (rest, true),
+                    None => (rule.name.as_str(), false),
+                };
+                let name = normal(name).ok_or_else(|| format!("{:?} is no host name", rule.name))?;
+                let address = rule
+                    .address
+                    .as_deref()
+                    .map(|text| text.parse().map_err(|_| format!("{text:?} is no ADDR:PORT")))
+                    .transpose()?;
+                Ok(Rule { name, any_subdomain, address })
+            })
+            .collect::<Result<_, String>>()?;
+        Ok(Self { rules })
+    }
+
+    /// Where a connection to `authority`, `HOST:PORT`, may go.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn judge(&self, authority: &str) -> Result<Target, Refusal> {
+        let (host, port) = authority.rsplit_once(':').ok_or(Refusal::Malformed)?;
+        let port: u16 = port.parse().map_err(|_| Refusal::Malformed)?;
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let name = normal(host).ok_or(Refusal::Malformed)?;
+        let matching = || self.rules.iter().filter(|rule| rule.matches(&name));
+        if let Some(address) = matching().find_map(|rule| rule.address) {
+            return Ok(Target::Address(address));
+        }
+        match matching().next() {
+            None => Err(Refusal::NotListed(name)),
+            Some(_) if port != HTTPS => Err(Refusal::Port(port)),
+            Some(_) => Ok(Target::Name(name, port)),
+        }
+    }
+}
+
+impl Rule {
+    fn matches(&self, name: &str) -> bool {
+        if self.any_subdomain {
+            name.strip_suffix(&self.name).is_some_and(|front| front.ends_with('.') && front.len() > 1)
+        } else {
+            name == self.name
+        }
+    }
+}
+
+/// A host name in lower case without the root's dot, if it is one. Addresses pass too, so that a rule can list one.
+fn normal(name: &str) -> Option<String> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let fits = !name.is_empty() && name.len() <= NAME_BYTES;
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
+    (fits && plain && !name.starts_with('.')).then(|| name.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules() -> Rules {
+        let rule =
+            |name: &str, address: Option<&str>| EgressRule { name: name.into(), address: address.map(Into::into) };
+        Rules::new(&[rule("pypi.org", None), rule("*.crates.io", None), rule("registry.test", Some("127.0.0.1:4873"))])
+            .expect("rules")
+    }
+
+    #[test]
+    fn listed_names_go_out_on_443_alone() {
+        let rules = rules();
+        assert_eq!(rules.judge("PyPI.org.:443"), Ok(Target::Name("pypi.org".into(), 443)));
+        assert_eq!(rules.judge("static.crates.io:443"), Ok(Target::Name("static.crates.io".into(), 443)));
+        assert_eq!(rules.judge("pypi.org:22"), Err(Refusal::Port(22)));
+        for refused in ["crates.io", "evilcrates.io", "pypi.org.evil.test", "xpypi.org", "1.1.1.1", "169.254.169.254"] {
+            assert!(matches!(rules.judge(&format!("{refused}:443")), Err(Refusal::NotListed(_))), "{refused}");
+        }
+        for malformed in ["pypi.org", "pypi.org:", "pypi.org:99999", ":443", "a b:443", "", "pypi.org\u{0}:443"] {
+            assert_eq!(rules.judge(malformed), Err(Refusal::Malformed), "{malformed:?}");
+        }
+        assert!(matches!(rules.judge("[::1]:443"), Err(Refusal::NotListed(_))));
+    }
+
+    #[test]
+    fn a_named_address_is_dialled_whatever_dns_says() {
+        let address = "127.0.0.1:4873".parse().expect("an address");
+        assert_eq!(rules().judge("registry.test:443"), Ok(Target::Address(address)));
+        assert_eq!(rules().judge("registry.test:80"), Ok(Target::Address(address)));
+    }
+
+    #[test]
+    fn rules_that_are_none_are_refused() {
+        for (name, address) in
+            [("", None), ("*.", None), ("a b", None), ("a.test", Some("127.0.0.1")), ("a.test", Some("b:1"))]
+        {
+            let rule = EgressRule { name: name.into(), address: address.map(Into::into) };
+            assert!(Rules::new(&[rule]).is_err(), "{name:?} {address:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_not_listed_gets_out(authority in ".{0,300}") {
+            if let Ok(target) = rules().judge(&authority) {
+                let listed = match target {
+                    Target::Name(name, port) => port == 443 && (name == "pypi.org" || name.ends_with(".crates.io")),
+                    Target::Address(address) => address.port() == 4873,
+                };
+                prop_assert!(listed, "{authority:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,632 @@
+//! The task that owns every sandbox's life. It takes [`Event`]s one by one, asks the [`Machine`], and does what that
+//! says; whatever takes longer than a moment is done on another thread and comes back as an event.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use playhouse_protocol::{
+    handshake::Hello,
+    host::{
+        AGENTS_SOCKET, Arrived, CONTROL_SOCKET, EndCause, FromHost, HostError, SandboxSpec, ToHost, Usage, host_id,
+    },
+};
+use rustix::net::SocketType;
+use tokio::{
+    net::UnixStream,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
+use uuid::Uuid;
+
+use super::{
+    HostConfig, HostFailure,
+    agents::{self, Receiver},
+    control::{self, Node},
+    machine::{Effect, Machine, failed},
+    place,
+    record::{Cause, Record, Records},
+    sandbox::{self, Made},
+    sockets, watch,
+};
+use crate::sandbox::{
+    driver::{Driver, Paths, Place, Slot},
+    probe,
+    process::ProcessRef,
+};
+
+/// Events that may wait; whoever brings more waits too.
+const EVENTS: usize = 1024;
+/// How long a hello is held while no node is there to take it.
+const HELLO_HELD: Duration = Duration::from_secs(10);
+const BEAT: Duration = Duration::from_secs(1);
+/// Usage is measured every so many beats.
+const BEATS_PER_USAGE: u64 = 2;
+/// How long a host that leaves waits for what it has begun.
+const LEAVE_LIMIT: Duration = Duration::from_secs(5);
+/// How many connections for descriptors are kept: those of nodes that come and go.
+const RECEIVERS: usize = 8;
+
+/// Something that happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A node said hello.
+    Node(Node),
+    /// A node commands.
+    Command { connection: u64, command: ToHost },
+    /// A node's connection ended.
+    NodeGone { connection: u64 },
+    /// A node takes agents' descriptors here.
+    Receiver(Receiver),
+    /// An agent said hello.
+    Arrived { hello: Hello, stream: UnixStream },
+    /// A sandbox was made, or wasn't.
+    Made { sandbox_id: Uuid, made: Made },
+    /// A sandbox was removed, or wasn't.
+    Removed { sandbox_id: Uuid, result: Result<(), HostError> },
+    /// A sandbox froze or thawed, or didn't.
+    Frozen { sandbox_id: Uuid, result: Result<(), HostError> },
+    /// A sandbox's init ended.
+    InitEnded { sandbox_id: Uuid, cause: EndCause },
+    /// What sandboxes have used; `round` ends a round of all.
+    Usage { usages: Vec<(Uuid, Usage)>, round: bool },
+}
+
+/// A sandbox's place, as its threads share it: what makes or ends it has it alone.
+pub(super) type SharedSlot = Arc<Mutex<Slot>>;
+
+/// What the service holds of a sandbox.
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    slot: Option<SharedSlot>,
+    /// The listeners of its sockets and the watch on its init.
+    tasks: JoinSet<()>,
+    /// The newest hello that nobody took yet.
+    hello: Option<(Hello, UnixStream, Instant)>,
+}
+
+struct Service {
+    name: String,
+    isolation: Result<String, Vec<String>>,
+    driver: Arc<Driver>,
+    records: Records,
+    machine: Machine,
+    entries: HashMap<Uuid, Entry>,
+    node: Option<Node>,
+    receivers: Vec<Receiver>,
+    events: mpsc::Sender<Event>,
+    /// How many makings, removals and freezings are under way.
+    under_way: usize,
+    measuring: bool,
+}
+
+/// Runs a host until SIGTERM, SIGINT or a node's `Leave`. Its sandboxes stay for its successor.
+///
+/// # Errors
+/// It could not begin; see [`HostFailure::exit_code`].
+pub async fn run(config: HostConfig) -> Result<(), HostFailure> {
+    // Not its path: after an upgrade another program, or none, would be there.
+    run_with(config, PathBuf::from("/proc/self/exe")).await
+}
+
+/// As [`run`], with `program` for the hidden subcommand that makes sandboxes: tests are another program.
+///
+/// # Errors
+/// As there.
+pub async fn run_with(config: HostConfig, program: PathBuf) -> Result<(), HostFailure> {
+    config.check()?;
+    let _lock = place::lock(&config.data_dir)?;
+    let run_dir = place::run_dir(&config.data_dir)?;
+    let control = sockets::listen_stream(&run_dir.join(CONTROL_SOCKET), config.owner_uid)
+        .map_err(HostFailure::at("listen on the control socket"))?;
+    let agents = sockets::listen(&run_dir.join(AGENTS_SOCKET), SocketType::SEQPACKET, config.owner_uid)
+        .map_err(HostFailure::at("listen on the agents' socket"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(HostFailure::at("watch for signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(HostFailure::at("watch for signals"))?;
+
+    let (events, mut arriving) = mpsc::channel(EVENTS);
+    let mut service = Service::begin(&config, program, run_dir.clone(), events.clone()).await?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(control::accept(control, config.owner_uid, events.clone()));
+    tasks.spawn(agents::accept(agents, config.owner_uid, events));
+
+    let mut beats = interval(BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0_u64;
+    loop {
+        let leave = tokio::select! {
+            biased;
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+            event = arriving.recv() => match event {
+                Some(event) => service.take(event),
+                None => true,
+            },
+            _ = beats.tick() => {
+                count += 1;
+                service.beat(count.is_multiple_of(BEATS_PER_USAGE));
+                false
+            }
+        };
+        if leave {
+            break;
+        }
+    }
+    tracing::info!("the host leaves");
+    tasks.shutdown().await;
+    let finish = async {
+        while service.under_way > 0
+            && let Some(event) = arriving.recv().await
+        {
+            service.take(event);
+        }
+    };
+    if tokio::time::timeout(LEAVE_LIMIT, finish).await.is_err() {
+        tracing::warn!("what the host had begun was not done in time; its successor clears it up");
+    }
+    service.leave(&run_dir);
+    Ok(())
+}
+
+impl Service {
+    async fn begin(
+        config: &HostConfig,
+        program: PathBuf,
+        run_dir: PathBuf,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, HostFailure> {
+        let host_dir = config.data_dir.join("host");
+        let records = Records::open(&host_dir).map_err(HostFailure::at("open the records of the sandboxes"))?;
+        let ranges = run_dir.parent().map_or_else(|| run_dir.join("ranges"), |parent| parent.join("ranges"));
+        let paths = Paths {
+            host_id: host_id(&config.data_dir),
+            run_dir,
+            data_dir: host_dir,
+            ranges,
+            program,
+            agent: config.agent.clone(),
+        };
+        let (driver, isolation) = driver(config, paths).await;
+        if matches!(driver, Driver::Contained(_)) {
+            sandbox::prepare_machine();
+        }
+        let mut service = Self {
+            name: config.name.clone(),
+            machine: Machine::new(isolation.as_ref().err().cloned()),
+            isolation,
+            driver: Arc::new(driver),
+            records,
+            entries: HashMap::new(),
+            node: None,
+            receivers: Vec::new(),
+            events,
+            under_way: 0,
+            measuring: false,
+        };
+        service.reconcile().map_err(HostFailure::at("take over the sandboxes that are here"))?;
+        Ok(service)
+    }
+
+    /// Finds what a host before this one left: what runs is taken over, what has ended is held, what has no whole record
+    /// is removed.
+    fn reconcile(&mut self) -> std::io::Result<()> {
+        let mut known = Vec::new();
+        for record in self.records.load()? {
+            let id = record.sandbox_id;
+            let (Some(place), Some(init)) = (record.place, record.init) else {
+                // It was being made; the sweep below removes what there is, and its node may make it again.
+                self.records.remove(id, false)?;
+                continue;
+            };
+            if let Place::Contained { n } = place {
+                known.push(n);
+            }
+            match self.driver.adopt(id, &self.records.dir(id), place, Some(init)) {
+                Ok(slot) => self.adopt(record, slot, init),
+                Err(error) => {
+                    tracing::error!(sandbox_id = %id, %error, "a sandbox could not be taken over and is removed");
+                    known.retain(|n| place != Place::Contained { n: *n });
+                    if let Err(error) = init.kill() {
+                        tracing::error!(sandbox_id = %id, %error, "its init could not be killed");
+                    }
+                    self.records.remove(id, true)?;
+                }
+            }
+        }
+        let swept = self.driver.sweep(&known).map_err(std::io::Error::other)?;
+        if !swept.is_empty() {
+            tracing::warn!(?swept, "removed sandboxes that no record knew");
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, mut record: Record, slot: Slot, init: ProcessRef) {
+        let id = record.sandbox_id;
+        if record.ended.is_none() && !init.exists() {
+            // It ended while no host looked; with what status, nobody knows.
+            record.ended = Some(Cause::AgentExited { status: 255 });
+        }
+        self.machine.adopt(id, record.epoch, record.ended.as_ref().map(EndCause::from));
+        let mut tasks = JoinSet::new();
+        let slot = Arc::new(Mutex::new(slot));
+        if record.ended.is_none() {
+            let opened =
+                sandbox::open_sockets(&self.driver, &lock(&slot), id, &record.egress(), &self.events, &mut tasks);
+            if let Err(error) = opened {
+                tracing::error!(sandbox_id = %id, %error, "a sandbox's sockets could not be opened again");
+            }
+            self.watch(id, init, &slot, &mut tasks);
+        }
+        tracing::info!(sandbox_id = %id, ended = record.ended.is_some(), "took over a sandbox");
+        self.entries.insert(id, Entry { record, slot: Some(slot), tasks, hello: None });
+    }
+
+    fn watch(&self, sandbox_id: Uuid, init: ProcessRef, slot: &SharedSlot, tasks: &mut JoinSet<()>) {
+        let (events, driver, slot) = (self.events.clone(), Arc::clone(&self.driver), Arc::clone(slot));
+        tasks.spawn(async move {
+            let status = match watch::ended(init).await {
+                Ok(status) => status,
+                Err(error) => {
+                    tracing::error!(%sandbox_id, %error, "a sandbox's init can't be watched");
+                    return;
+                }
+            };
+            let kills = tokio::task::spawn_blocking(move || driver.oom_kills(&lock(&slot))).await.unwrap_or(0);
+            let killed = status == 128 + libc::SIGKILL;
+            let cause = if killed && kills > 0 { EndCause::OutOfMemory } else { EndCause::AgentExited { status } };
+            // The service is gone when the host ends; its successor sees it too.
+            let _ = events.send(Event::InitEnded { sandbox_id, cause }).await;
+        });
+    }
+
+    /// Takes one event. Says whether the host should leave.
+    fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Node(node) => self.node_came(node),
+            Event::NodeGone { connection } => {
+                if self.node.as_ref().is_some_and(|node| node.connection == connection) {
+                    self.node = None;
+                }
+            }
+            Event::Command { connection, command } => {
+                // One of a node that was replaced meanwhile is not answered: the new one asks itself.
+                if self.node.as_ref().is_some_and(|node| node.connection == connection) {
+                    return self.command(command);
+                }
+            }
+            Event::Receiver(receiver) => {
+                self.receivers.retain(Receiver::is_open);
+                if self.receivers.len() >= RECEIVERS {
+                    self.receivers.remove(0);
+                }
+                self.receivers.push(receiver);
+                self.hand_over_all();
+            }
+            Event::Arrived { hello, stream } => self.arrived(hello, stream),
+            Event::Made { sandbox_id, made } => {
+                self.under_way -= 1;
+                self.made(sandbox_id, made);
+            }
+            Event::Removed { sandbox_id, result } => {
+                self.under_way -= 1;
+                self.removed(sandbox_id, result);
+            }
+            Event::Frozen { sandbox_id, result } => {
+                self.under_way -= 1;
+                let effects = self.machine.frozen(sandbox_id, result);
+                self.run_all(effects);
+            }
+            Event::InitEnded { sandbox_id, cause } => {
+                tracing::info!(%sandbox_id, ?cause, "a sandbox ended by itself");
+                if let Some(entry) = self.entries.get_mut(&sandbox_id) {
+                    entry.record.ended = Some(Cause::from(&cause));
+                    entry.hello = None;
+                    self.persist(sandbox_id);
+                }
+                let effects = self.machine.init_ended(sandbox_id, cause);
+                self.run_all(effects);
+            }
+            Event::Usage { usages, round } => {
+                if round {
+                    self.measuring = false;
+                }
+                for (sandbox_id, usage) in usages {
+                    self.tell(FromHost::Usage { sandbox_id, usage });
+                }
+            }
+        }
+        false
+    }
+
+    fn node_came(&mut self, node: Node) {
+        let older = self.node.as_ref().is_some_and(|now| now.name == node.name && now.incarnation > node.incarnation);
+        if older {
+            tracing::warn!(node = node.name, incarnation = node.incarnation, "refused a node older than the one here");
+            return;
+        }
+        tracing::info!(node = node.name, incarnation = node.incarnation, "a node is here");
+        // With the one before, its connection's tasks end.
+        self.node = Some(node);
+        let held = self.machine.held();
+        self.tell(FromHost::Welcome { name: self.name.clone(), isolation: self.isolation.clone(), held });
+        self.hand_over_all();
+    }
+
+    fn command(&mut self, command: ToHost) -> bool {
+        match command {
+            ToHost::Leave => return true,
+            ToHost::Hello { .. } => {}
+            ToHost::AskUsage { sandbox_id } => self.measure(vec![sandbox_id], false),
+            command => {
+                let effects = self.machine.command(command, |id| self.records.has_ended(id));
+                self.run_all(effects);
+            }
+        }
+        false
+    }
+
+    fn tell(&mut self, frame: FromHost) {
+        let Some(node) = &self.node else { return };
+        if node.out.try_send(frame).is_err() {
+            tracing::warn!(node = node.name, "a node does not read and is dropped");
+            self.node = None;
+        }
+    }
+
+    fn run_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Tell(frame) => self.tell(frame),
+                Effect::Persist { sandbox_id, epoch } => {
+                    if let Some(entry) = self.entries.get_mut(&sandbox_id) {
+                        entry.record.epoch = epoch;
+                        self.persist(sandbox_id);
+                    }
+                }
+                Effect::Make { spec, epoch } => self.make(spec, epoch),
+                Effect::Remove { sandbox_id } => self.remove(sandbox_id),
+                Effect::Freeze { sandbox_id, frozen } => self.freeze(sandbox_id, frozen),
+            }
+        }
+    }
+
+    fn persist(&self, sandbox_id: Uuid) {
+        if let Some(entry) = self.entries.get(&sandbox_id)
+            && let Err(error) = self.records.write(&entry.record)
+        {
+            // What it would have said is still in memory; it is lost only if this process dies too.
+            tracing::error!(%sandbox_id, %error, "a sandbox's record could not be written");
+        }
+    }
+
+    fn make(&mut self, spec: SandboxSpec, epoch: u64) {
+        let sandbox_id = spec.sandbox_id;
+        self.under_way += 1;
+        let record = Record::new(&spec, epoch);
+        let written = self.records.write(&record);
+        self.entries.insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), hello: None });
+        let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
+        tokio::task::spawn_blocking(move || {
+            let made = match written {
+                Ok(()) => sandbox::make(&driver, &spec, &dir, &events),
+                Err(error) => Made::failed(failed("write the sandbox's record", error.to_string())),
+            };
+            // The service is gone when the host ended; its successor finds a record without an init and removes it.
+            let _ = events.blocking_send(Event::Made { sandbox_id, made });
+            if let Err(error) = driver.refill(spec.limits.disk_bytes) {
+                tracing::warn!(%error, "no spare disk was prepared");
+            }
+        });
+    }
+
+    fn made(&mut self, sandbox_id: Uuid, made: Made) {
+        let Some(entry) = self.entries.get_mut(&sandbox_id) else { return };
+        let Made { slot, tasks, result } = made;
+        entry.tasks = tasks;
+        let left = slot.is_some();
+        entry.slot = slot.map(|slot| Arc::new(Mutex::new(slot)));
+        let result = match (result, entry.slot.clone()) {
+            (Ok(init), Some(slot)) => {
+                entry.record.place = Some(lock(&slot).place());
+                entry.record.init = Some(init);
+                let mut tasks = std::mem::take(&mut entry.tasks);
+                self.watch(sandbox_id, init, &slot, &mut tasks);
+                if let Some(entry) = self.entries.get_mut(&sandbox_id) {
+                    entry.tasks = tasks;
+                }
+                self.persist(sandbox_id);
+                Ok(())
+            }
+            (Ok(_), None) => Err(failed("make the sandbox", "it has no place")),
+            (Err(error), _) => {
+                tracing::error!(%sandbox_id, %error, "a sandbox could not be made");
+                Err(error)
+            }
+        };
+        if result.is_err() && !left {
+            self.entries.remove(&sandbox_id);
+            if let Err(error) = self.records.remove(sandbox_id, false) {
+                tracing::error!(%sandbox_id, %error, "a sandbox's record could not be removed");
+            }
+        }
+        let left = left && result.is_err();
+        let effects = self.machine.made(sandbox_id, result, left);
+        self.run_all(effects);
+    }
+
+    fn remove(&mut self, sandbox_id: Uuid) {
+        self.under_way += 1;
+        let events = self.events.clone();
+        let Some(entry) = self.entries.get_mut(&sandbox_id) else {
+            tokio::spawn(async move { events.send(Event::Removed { sandbox_id, result: Ok(()) }).await });
+            return;
+        };
+        entry.tasks.abort_all();
+        entry.hello = None;
+        let (driver, slot, init) = (Arc::clone(&self.driver), entry.slot.clone(), entry.record.init);
+        tokio::task::spawn_blocking(move || {
+            let result = slot.map_or(Ok(()), |slot| driver.end(&mut lock(&slot), init));
+            let result = result.map_err(|error| failed(&error.step, error.detail));
+            // The service is gone when the host ended; the next End is done by its successor.
+            let _ = events.blocking_send(Event::Removed { sandbox_id, result });
+        });
+    }
+
+    fn removed(&mut self, sandbox_id: Uuid, result: Result<(), HostError>) {
+        let result = result.and_then(|()| {
+            self.records
+                .remove(sandbox_id, true)
+                .map_err(|error| failed("remove the sandbox's record", error.to_string()))
+        });
+        match &result {
+            Ok(()) => {
+                self.entries.remove(&sandbox_id);
+            }
+            Err(error) => tracing::error!(%sandbox_id, %error, "a sandbox could not be removed"),
+        }
+        let effects = self.machine.removed(sandbox_id, result);
+        self.run_all(effects);
+    }
+
+    fn freeze(&mut self, sandbox_id: Uuid, frozen: bool) {
+        self.under_way += 1;
+        let events = self.events.clone();
+        let found = self.entries.get(&sandbox_id).and_then(|entry| Some((entry.slot.clone()?, entry.record.init?)));
+        let driver = Arc::clone(&self.driver);
+        tokio::task::spawn_blocking(move || {
+            let result = match found {
+                Some((slot, init)) => driver
+                    .freeze(&lock(&slot), init, frozen)
+                    .map_err(|error| failed("freeze the sandbox", error.to_string())),
+                None => Err(HostError::Unknown),
+            };
+            // As above.
+            let _ = events.blocking_send(Event::Frozen { sandbox_id, result });
+        });
+    }
+
+    /// An agent dialled: the node takes it, or it is held for the node that comes.
+    fn arrived(&mut self, hello: Hello, stream: UnixStream) {
+        let id = hello.sandbox_id;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.hello = Some((hello, stream, Instant::now()));
+        self.hand_over(id);
+    }
+
+    fn hand_over_all(&mut self) {
+        let waiting: Vec<Uuid> =
+            self.entries.iter().filter(|(_, entry)| entry.hello.is_some()).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.hand_over(id);
+        }
+    }
+
+    fn hand_over(&mut self, sandbox_id: Uuid) {
+        let Some(node) = &self.node else { return };
+        // A node's two connections come from one process.
+        while let Some(place) = self.receivers.iter().rposition(|receiver| receiver.peer.pid == node.peer.pid) {
+            let Some((hello, stream, _)) = self.entries.get_mut(&sandbox_id).and_then(|entry| entry.hello.take())
+            else {
+                return;
+            };
+            match self.receivers[place].hand_over(&Arrived { hello: hello.clone() }, &stream) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::warn!(%sandbox_id, %error, "an agent could not be handed over");
+                    self.receivers.remove(place);
+                    if let Some(entry) = self.entries.get_mut(&sandbox_id) {
+                        entry.hello = Some((hello, stream, Instant::now()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn beat(&mut self, measure: bool) {
+        self.tell(FromHost::Beat);
+        for entry in self.entries.values_mut() {
+            if entry.hello.as_ref().is_some_and(|(_, _, since)| since.elapsed() > HELLO_HELD) {
+                // Closed, so that the agent dials anew.
+                entry.hello = None;
+            }
+        }
+        if measure && !self.measuring {
+            let all = self.machine.running().collect();
+            self.measuring = true;
+            self.measure(all, true);
+        }
+    }
+
+    fn measure(&self, ids: Vec<Uuid>, round: bool) {
+        let found: Vec<_> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let entry = self.entries.get(&id)?;
+                Some((id, entry.slot.clone()?, entry.record.init?, self.records.dir(id)))
+            })
+            .collect();
+        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let usages = found
+                .into_iter()
+                .filter_map(|(id, slot, init, dir)| {
+                    sandbox::bound_log(&dir);
+                    // One that is being frozen or removed is measured another time.
+                    let slot = slot.try_lock().ok()?;
+                    Some((id, driver.usage(&slot, init).ok()?))
+                })
+                .collect();
+            // Without the service nobody wants to know.
+            let _ = events.blocking_send(Event::Usage { usages, round });
+        });
+    }
+
+    fn leave(self, run_dir: &std::path::Path) {
+        for name in [CONTROL_SOCKET, AGENTS_SOCKET] {
+            // A successor replaces them anyway.
+            let _ = std::fs::remove_file(run_dir.join(name));
+        }
+        if self.entries.is_empty() {
+            self.driver.leave_nothing();
+            let _ = std::fs::remove_dir(run_dir);
+        }
+    }
+}
+
+async fn driver(config: &HostConfig, paths: Paths) -> (Driver, Result<String, Vec<String>>) {
+    if config.insecure {
+        let driver = Driver::plain(paths);
+        let isolation = Ok(driver.isolation().to_owned());
+        return (driver, isolation);
+    }
+    let home = config.owner_uid.and_then(place::home_of);
+    let contained = paths.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        probe::isolation()?;
+        Driver::contained(contained, home.as_deref()).map_err(|error| vec![error.to_string()])
+    })
+    .await
+    .unwrap_or_else(|error| Err(vec![error.to_string()]));
+    match made {
+        Ok(driver) => {
+            let isolation = Ok(driver.isolation().to_owned());
+            (driver, isolation)
+        }
+        Err(missing) => {
+            tracing::error!(?missing, "no sandbox can be made here");
+            // It makes nothing, but it can end what a host before this one left.
+            (Driver::plain(paths), Err(missing))
+        }
+    }
+}
+
+/// The slot, also after a thread panicked with it: what it holds is only ever replaced as a whole.
+fn lock(slot: &SharedSlot) -> std::sync::MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,489 @@
+//! What the host can do with sandboxes, whatever isolates them. Everything here blocks for milliseconds: it belongs on a
+//! thread that may.
+
+use std::{
+    fmt, fs,
+    io::{self, Read, Write},
+    ops::Range as Span,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use playhouse_protocol::{
+    host::{SandboxSpec, Usage},
+    templates,
+};
+use rustix::event::{PollFd, PollFlags};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    cgroup::{self, Cgroup},
+    disk, environment, plain,
+    process::ProcessRef,
+    ranges::{self, Range},
+    request::{Reply, Request},
+    skeleton,
+    toolchains::{self, Toolchain},
+};
+
+/// How long making one sandbox may take before its process is killed. It takes a tenth of a second.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a killed init may take to be dead.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step}: {detail}")]
+pub struct StepError {
+    /// Which one.
+    pub step: String,
+    /// What the system said.
+    pub detail: String,
+}
+
+impl StepError {
+    /// This step failed with this.
+    #[must_use]
+    pub fn new(step: &str, detail: impl Into<String>) -> Self {
+        Self { step: step.to_owned(), detail: detail.into() }
+    }
+
+    /// Turns an error of this step into one of these.
+    pub fn at<E: fmt::Display>(step: &'static str) -> impl Fn(E) -> Self {
+        move |error| Self::new(step, error.to_string())
+    }
+}
+
+/// Where things are on this host.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The host's short name.
+    pub host_id: String,
+    /// Its run directory.
+    pub run_dir: PathBuf,
+    /// Its part of the data directory.
+    pub data_dir: PathBuf,
+    /// The locks of the id ranges, shared by all hosts of the machine.
+    pub ranges: PathBuf,
+    /// This program, which is started again to make a sandbox.
+    pub program: PathBuf,
+    /// The agent's file.
+    pub agent: PathBuf,
+}
+
+/// Where a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// In a container, with this number's id range, cgroup and sockets.
+    Contained {
+        /// The number.
+        n: u32,
+    },
+    /// Among the host's own processes.
+    Plain,
+}
+
+/// A sandbox's place, held from before it is made until all of it is gone.
+#[derive(Debug)]
+pub struct Slot {
+    sandbox_id: Uuid,
+    /// Its directory on the host's disk.
+    dir: PathBuf,
+    place: Place,
+    range: Option<Range>,
+}
+
+impl Slot {
+    /// Where it is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place
+    }
+}
+
+/// Who makes sandboxes.
+#[derive(Debug)]
+pub enum Driver {
+    /// The built-in hardened container.
+    Contained(Contained),
+    /// Nobody isolates anything.
+    Plain(Paths),
+}
+
+/// The hardened container.
+#[derive(Debug)]
+pub struct Contained {
+    paths: Paths,
+    root: PathBuf,
+    toolchains: Vec<Toolchain>,
+}
+
+impl Driver {
+    /// The hardened container: builds the root that its sandboxes share, and looks for toolchains.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn contained(paths: Paths, owner_home: Option<&Path>) -> Result<Self, StepError> {
+        let finding = {
+            let home = owner_home.map(Path::to_owned);
+            std::thread::spawn(move || toolchains::find_all(home.as_deref()))
+        };
+        fs::create_dir_all(paths.run_dir.join("stage")).map_err(StepError::at("make the stage"))?;
+        let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent)
+            .map_err(StepError::at("build the root directory"))?;
+        let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;
+        Ok(Self::Contained(Contained { paths, root, toolchains }))
+    }
+
+    /// No isolation: the agent is a plain child process.
+    #[must_use]
+    pub fn plain(paths: Paths) -> Self {
+        Self::Plain(paths)
+    }
+
+    /// What isolates its sandboxes, as the API says it.
+    #[must_use]
+    pub fn isolation(&self) -> &'static str {
+        match self {
+            Self::Contained(_) => "hardened-container",
+            Self::Plain(_) => "none",
+        }
+    }
+
+    fn paths(&self) -> &Paths {
+        match self {
+            Self::Contained(contained) => &contained.paths,
+            Self::Plain(paths) => paths,
+        }
+    }
+
+    /// Takes a place for a sandbox whose directory on the host's disk is `dir`, and makes the directory of its sockets.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn reserve(&self, sandbox_id: Uuid, dir: &Path) -> Result<Slot, StepError> {
+        let (place, range) = match self {
+            Self::Contained(Contained { paths, .. }) => {
+                let range = Range::claim(&paths.ranges, &paths.host_id, sandbox_id, dir)
+                    .map_err(StepError::at("take a range of user ids"))?;
+                (Place::Contained { n: range.number() }, Some(range))
+            }
+            Self::Plain(_) => (Place::Plain, None),
+        };
+        let slot = Slot { sandbox_id, dir: dir.to_owned(), place, range };
+        fs::create_dir_all(self.sockets(&slot)).map_err(StepError::at("make the directory of the sockets"))?;
+        Ok(slot)
+    }
+
+    /// Takes back the place of a sandbox that was made by a host before this one.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn adopt(
+        &self,
+        sandbox_id: Uuid,
+        dir: &Path,
+        place: Place,
+        init: Option<ProcessRef>,
+    ) -> Result<Slot, StepError> {
+        let range = match place {
+            Place::Contained { n } => {
+                let paths = self.paths();
+                let range = Range::reclaim(&paths.ranges, n, &paths.host_id, sandbox_id, dir, init);
+                Some(range.map_err(StepError::at("take back a range of user ids"))?)
+            }
+            Place::Plain => None,
+        };
+        let slot = Slot { sandbox_id, dir: dir.to_owned(), place, range };
+        fs::create_dir_all(self.sockets(&slot)).map_err(StepError::at("make the directory of the sockets"))?;
+        Ok(slot)
+    }
+
+    /// A sandbox's own directory in the run directory.
+    fn scratch(&self, slot: &Slot) -> PathBuf {
+        let name = match slot.place {
+            Place::Contained { n } => n.to_string(),
+            Place::Plain => format!("p{}", &slot.sandbox_id.simple().to_string()[16..]),
+        };
+        self.paths().run_dir.join(name)
+    }
+
+    /// The directory that a sandbox sees as its sockets'. It is bound, not the sockets: one that is made anew shows up
+    /// inside.
+    #[must_use]
+    pub fn sockets(&self, slot: &Slot) -> PathBuf {
+        self.scratch(slot).join("sockets")
+    }
+
+    /// The user whose programs may dial the sandbox's sockets, and all the users that are the sandbox's.
+    #[must_use]
+    pub fn users(&self, slot: &Slot) -> (u32, Span<u32>) {
+        match slot.place {
+            Place::Contained { n } => {
+                let base = ranges::base(n);
+                (base + super::bundle::USER, base..base + ranges::RANGE_IDS)
+            }
+            Place::Plain => {
+                let me = rustix::process::geteuid().as_raw();
+                (me, me..me + 1)
+            }
+        }
+    }
+
+    /// Makes the sandbox and starts its agent. Its sockets must be there.
+    ///
+    /// # Errors
+    /// Which step failed; then [`Driver::end`] removes what there is of it.
+    pub fn start(&self, slot: &mut Slot, spec: &SandboxSpec) -> Result<ProcessRef, StepError> {
+        self.start_program(slot, spec, None)
+    }
+
+    /// As [`Driver::start`], with another program than the agent as the init, for probes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_program(
+        &self,
+        slot: &mut Slot,
+        spec: &SandboxSpec,
+        arguments: Option<Vec<String>>,
+    ) -> Result<ProcessRef, StepError> {
+        match self {
+            Self::Contained(contained) => {
+                let scratch = self.scratch(slot).join("runtime");
+                let init = contained.start(slot, spec, scratch, self.sockets(slot), arguments)?;
+                if let Some(range) = &mut slot.range {
+                    range.note_init(init).map_err(StepError::at("note the init"))?;
+                }
+                Ok(init)
+            }
+            Self::Plain(paths) => plain::start(&paths.agent, &slot.dir, &self.sockets(slot), spec),
+        }
+    }
+
+    /// What a sandbox has used.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn usage(&self, slot: &Slot, init: ProcessRef) -> io::Result<Usage> {
+        match slot.place {
+            Place::Contained { n } => {
+                let mut usage = Cgroup::new(&self.paths().host_id, n)?.usage()?;
+                usage.disk_bytes = disk::used_bytes(Path::new(&format!("/proc/{}/root/workspace", init.pid)))?;
+                Ok(usage)
+            }
+            Place::Plain => plain::usage(init, &slot.dir),
+        }
+    }
+
+    /// How often the kernel killed one of a sandbox's programs for want of memory, also after its init ended.
+    #[must_use]
+    pub fn oom_kills(&self, slot: &Slot) -> u64 {
+        match slot.place {
+            Place::Contained { n } => Cgroup::new(&self.paths().host_id, n)
+                .and_then(|cgroup| cgroup.usage())
+                .map_or(0, |usage| usage.oom_kills),
+            Place::Plain => 0,
+        }
+    }
+
+    /// Stops or resumes all programs of a sandbox.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn freeze(&self, slot: &Slot, init: ProcessRef, frozen: bool) -> io::Result<()> {
+        match slot.place {
+            Place::Contained { n } => Cgroup::new(&self.paths().host_id, n)?.freeze(frozen),
+            Place::Plain => plain::freeze(init, &slot.dir, frozen),
+        }
+    }
+
+    /// Ends a sandbox and removes all of it but its directory on the host's disk. Can be done again after a failure, and
+    /// is done when there is nothing.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
+        match slot.place {
+            Place::Contained { n } => {
+                let cgroup = Cgroup::new(&self.paths().host_id, n).map_err(StepError::at("find the cgroup"))?;
+                cgroup.kill().map_err(StepError::at("kill the sandbox's processes"))?;
+                if let Some(init) = init {
+                    init.finish(END_LIMIT).map_err(StepError::at("kill the init"))?;
+                }
+                cgroup.destroy().map_err(StepError::at("remove the cgroup"))?;
+            }
+            Place::Plain => {
+                if let Some(init) = init {
+                    plain::end(init, &slot.dir).map_err(StepError::at("kill the agent"))?;
+                }
+            }
+        }
+        remove_dir(&self.scratch(slot)).map_err(StepError::at("remove the run directory"))?;
+        match fs::remove_file(slot.dir.join("disk.img")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StepError::at("remove the disk")(error));
+            }
+            _ => {}
+        }
+        if let Some(range) = slot.range.take() {
+            range.release().map_err(StepError::at("give back the range of user ids"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of sandboxes that this host has no record of: their processes, cgroups and directories.
+    /// `known` are the numbers that are accounted for. Returns the numbers that were removed.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn sweep(&self, known: &[u32]) -> Result<Vec<u32>, StepError> {
+        let paths = self.paths();
+        let mut orphans = cgroup::numbers(&paths.host_id);
+        orphans.extend(
+            fs::read_dir(&paths.run_dir)
+                .into_iter()
+                .flat_map(|entries| entries.flatten())
+                .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()),
+        );
+        orphans.sort_unstable();
+        orphans.dedup();
+        orphans.retain(|n| !known.contains(n));
+        for n in &orphans {
+            if let Ok(cgroup) = Cgroup::new(&paths.host_id, *n) {
+                cgroup.destroy().map_err(StepError::at("remove an orphaned cgroup"))?;
+            }
+            remove_dir(&paths.run_dir.join(n.to_string())).map_err(StepError::at("remove an orphan's directory"))?;
+        }
+        Ok(orphans)
+    }
+
+    /// Prepares for the next sandbox with a disk of this size.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn refill(&self, disk_bytes: u64) -> Result<(), StepError> {
+        match self {
+            Self::Contained(contained) => disk::refill(&contained.spares(), disk_bytes),
+            Self::Plain(_) => Ok(()),
+        }
+    }
+
+    /// Removes what the host has in its run directory beside its sockets and its sandboxes. Only when it has none.
+    pub fn leave_nothing(&self) {
+        let paths = self.paths();
+        cgroup::remove_host(&paths.host_id);
+        for name in ["stage", "skeletons"] {
+            // What can't be removed is found again by the next host.
+            let _ = fs::remove_dir_all(paths.run_dir.join(name));
+        }
+    }
+}
+
+impl Contained {
+    fn spares(&self) -> PathBuf {
+        self.paths.data_dir.join("spares")
+    }
+
+    fn start(
+        &self,
+        slot: &Slot,
+        spec: &SandboxSpec,
+        scratch: PathBuf,
+        sockets: PathBuf,
+        arguments: Option<Vec<String>>,
+    ) -> Result<ProcessRef, StepError> {
+        let Place::Contained { n } = slot.place else {
+            return Err(StepError::new("find the sandbox's place", "it is not a container's"));
+        };
+        let template = templates::find(&spec.template)
+            .ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
+        let image = slot.dir.join("disk.img");
+        disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
+        let toolchains: Vec<Toolchain> =
+            self.toolchains.iter().filter(|found| template.toolchains.contains(&found.name)).cloned().collect();
+        let cgroup = Cgroup::new(&self.paths.host_id, n).map_err(StepError::at("find the cgroups"))?;
+        let request = Request {
+            sandbox_id: spec.sandbox_id,
+            first_id: ranges::base(n),
+            disk: image,
+            root: self.root.clone(),
+            stage: self.paths.run_dir.join("stage"),
+            scratch,
+            sockets,
+            log: slot.dir.join("agent.log"),
+            toolchains: toolchains
+                .iter()
+                .filter(|found| found.bound)
+                .map(|found| (found.name.to_owned(), found.prefix.clone()))
+                .collect(),
+            cgroup: cgroup.path(),
+            cpu_millis: spec.limits.cpu_millis,
+            memory_bytes: spec.limits.memory_bytes,
+            swap_limit: cgroup::has_swap_limit(),
+            pids: spec.limits.pids,
+            variables: environment::variables(spec.sandbox_id, &toolchains),
+            arguments: arguments.unwrap_or_else(|| vec![skeleton::AGENT.to_owned()]),
+            token: spec.token,
+        };
+        let init = match self.ask(&request)? {
+            Reply::Started(init) => init,
+            Reply::Failed { step, detail } => return Err(StepError { step, detail }),
+        };
+        match cgroup.verify(&spec.limits) {
+            Ok(()) => Ok(init),
+            Err(error) => {
+                init.kill().map_err(StepError::at("kill the init"))?;
+                Err(StepError::at("check the limits")(error))
+            }
+        }
+    }
+
+    /// Has the request done by a fresh process.
+    fn ask(&self, request: &Request) -> Result<Reply, StepError> {
+        let text = serde_json::to_vec(request).map_err(StepError::at("write the request"))?;
+        let mut child = Command::new(&self.paths.program)
+            .args(["__runtime", "run"])
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(StepError::at("start the runtime"))?;
+        let told = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&text));
+        let mut answer = Vec::new();
+        let heard = match child.stdout.take() {
+            Some(mut stdout) => wait_readable(&stdout, START_LIMIT)
+                .and_then(|()| (&mut stdout).take(64 * 1024).read_to_end(&mut answer).map(|_| ())),
+            None => Ok(()),
+        };
+        if heard.is_err() {
+            // Its reply below is empty then, and the caller ends what there is of the sandbox.
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(StepError::at("wait for the runtime"))?;
+        told.and(heard).map_err(StepError::at("ask the runtime"))?;
+        serde_json::from_slice(&answer)
+            .map_err(|_| StepError::new("ask the runtime", format!("it ended with {status}")))
+    }
+}
+
+fn wait_readable(file: &impl std::os::fd::AsFd, limit: Duration) -> io::Result<()> {
+    let timeout = rustix::event::Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: 0 };
+    match rustix::event::poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "it did not answer")),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_dir(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

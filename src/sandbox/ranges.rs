@@ -1,0 +1,173 @@
+//! Ranges of 65 536 user ids, one per sandbox, so that no two sandboxes of a machine share a user.
+//!
+//! A range's number `n` is also part of its sandbox's cgroup and socket paths. Several hosts may run on one machine:
+//! they settle by a lock on a file per number, whose content outlives the host that took it, since its sandbox does.
+
+use std::{
+    fs,
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::process::ProcessRef;
+
+/// How many ids a range has.
+pub const RANGE_IDS: u32 = 65_536;
+/// The first id of range 0. What useradd gives out as subordinate ids lies far below.
+const FIRST_ID: u32 = 1_000_000_000;
+/// How many ranges there are below 2³² − 1, which is no id.
+pub const RANGES: u32 = (u32::MAX - FIRST_ID) / RANGE_IDS;
+
+/// The host's id of a range's user 0.
+#[must_use]
+pub const fn base(n: u32) -> u32 {
+    FIRST_ID + n * RANGE_IDS
+}
+
+/// Who has a range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Holder {
+    host_id: String,
+    sandbox_id: Uuid,
+    /// The sandbox's state on its host's disk: while it is there, the range is taken.
+    state: PathBuf,
+    init: Option<ProcessRef>,
+}
+
+impl Holder {
+    fn lives(&self) -> bool {
+        self.state.exists() || self.init.is_some_and(ProcessRef::exists)
+    }
+}
+
+/// A range that this process holds. Dropping it leaves its sandbox's claim on it; [`Range::release`] gives it back.
+#[derive(Debug)]
+pub struct Range {
+    n: u32,
+    file: fs::File,
+    holder: Holder,
+}
+
+impl Range {
+    /// Takes the first free range in the lock directory `dir`.
+    ///
+    /// # Errors
+    /// What the file system said, or that all are taken.
+    pub fn claim(dir: &Path, host_id: &str, sandbox_id: Uuid, state: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        // Two sandboxes that are made at once mostly start looking at different numbers.
+        let start = (sandbox_id.as_u128() % 64) as u32;
+        for step in 0..RANGES {
+            let n = (start + step) % RANGES;
+            let holder = Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init: None };
+            if let Some(range) = Self::take(dir, n, holder, |before| !before.lives())? {
+                return Ok(range);
+            }
+        }
+        Err(io::Error::other("all ranges of user ids are taken"))
+    }
+
+    /// Takes back the range that a sandbox of this host was given before.
+    ///
+    /// # Errors
+    /// What the file system said, or that it has become another's.
+    pub fn reclaim(
+        dir: &Path,
+        n: u32,
+        host_id: &str,
+        sandbox_id: Uuid,
+        state: &Path,
+        init: Option<ProcessRef>,
+    ) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let holder = Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init };
+        Self::take(dir, n, holder, |before| before.sandbox_id == sandbox_id || !before.lives())?
+            .ok_or_else(|| io::Error::other(format!("range {n} belongs to another sandbox")))
+    }
+
+    fn take(dir: &Path, n: u32, holder: Holder, may: impl Fn(&Holder) -> bool) -> io::Result<Option<Self>> {
+        let mut file =
+            fs::OpenOptions::new().create(true).truncate(false).read(true).write(true).open(dir.join(n.to_string()))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        // What doesn't parse is a write that was cut short: its sandbox was never started.
+        if serde_json::from_str::<Holder>(&text).is_ok_and(|before| !may(&before)) {
+            return Ok(None);
+        }
+        let mut range = Self { n, file, holder };
+        range.write()?;
+        Ok(Some(range))
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        let bytes = serde_json::to_vec(&self.holder)?;
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.file.write_all(&bytes)
+    }
+
+    /// Notes the sandbox's init: the range is taken while that lives, even if its state is lost.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn note_init(&mut self, init: ProcessRef) -> io::Result<()> {
+        self.holder.init = Some(init);
+        self.write()
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.n
+    }
+
+    /// Gives it back: its sandbox is gone.
+    ///
+    /// # Errors
+    /// What the file system said.
+    pub fn release(self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_range_ends_below_the_id_that_is_none() {
+        assert!(base(RANGES - 1).checked_add(RANGE_IDS - 1).is_some_and(|last| last < u32::MAX));
+    }
+
+    #[test]
+    fn a_range_is_taken_while_its_host_its_state_or_its_init_lives() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = dir.path().join("state");
+        fs::write(&state, "").expect("written");
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(65));
+        let held = Range::claim(dir.path(), "a", one, &state).expect("free");
+        let n = held.number();
+        let other = Range::claim(dir.path(), "b", two, &state).expect("free");
+        assert_ne!(other.number(), n, "locked");
+        drop(held);
+        let third = Range::claim(dir.path(), "b", one, &state).expect("free");
+        assert_ne!(third.number(), n, "its host died, its state is there");
+        assert!(Range::reclaim(dir.path(), n, "a", two, &state, None).is_err(), "another's");
+        let mut back = Range::reclaim(dir.path(), n, "a", one, &state, None).expect("its own");
+        back.note_init(ProcessRef::of(std::process::id().cast_signed()).expect("this process")).expect("written");
+        drop(back);
+        fs::remove_file(&state).expect("removed");
+        assert_ne!(Range::claim(dir.path(), "b", one, &state).expect("free").number(), n, "its init lives");
+        Range::reclaim(dir.path(), n, "a", one, &state, None).expect("its own").release().expect("given back");
+        assert_eq!(Range::claim(dir.path(), "b", one, &state).expect("free").number(), n);
+    }
+}

@@ -1,0 +1,191 @@
+/** The HTTP interface as typed calls. Paths and bodies are the contract's; nothing here knows a browser. */
+
+import type {
+  FileContent,
+  FileEntry,
+  GrantedRole,
+  Me,
+  Member,
+  Page,
+  Process,
+  RunAnswer,
+  RunRequest,
+  ShareLink,
+  SharingMode,
+  StreamToken,
+  Template,
+  Workspace,
+  WorkspaceWithFiles,
+} from "./api-types.ts";
+import { problemFrom, Unreachable } from "./problem.ts";
+
+/** What a call needs of the world: one exchange. It rejects only when no answer came. */
+export type Transport = (request: TransportRequest) => Promise<TransportAnswer>;
+
+export interface TransportRequest {
+  method: "GET" | "POST" | "PUT" | "DELETE";
+  path: string;
+  headers: Record<string, string>;
+  body: string | Uint8Array | null;
+}
+
+export interface TransportAnswer {
+  status: number;
+  header(name: string): string | null;
+  text(): Promise<string>;
+}
+
+/** The most entries one page may hold. */
+const PAGE_LIMIT = 1000;
+
+interface CallOptions {
+  json?: unknown;
+  ifMatch?: string | undefined;
+  idempotencyKey?: string | undefined;
+}
+
+/** Every call the page makes. */
+export class Api {
+  readonly #transport: Transport;
+
+  constructor(transport: Transport) {
+    this.#transport = transport;
+  }
+
+  me(): Promise<Me> {
+    return this.#json("GET", "/api/me");
+  }
+
+  templates(): Promise<Template[]> {
+    return this.#all("/api/templates");
+  }
+
+  workspaces(): Promise<Workspace[]> {
+    return this.#all("/api/workspaces");
+  }
+
+  workspace(id: string): Promise<WorkspaceWithFiles> {
+    return this.#json("GET", `/api/workspaces/${id}`);
+  }
+
+  createWorkspace(name: string, template: string, idempotencyKey: string): Promise<Workspace> {
+    return this.#json("POST", "/api/workspaces", { json: { name, template }, idempotencyKey });
+  }
+
+  updateWorkspace(id: string, change: { name?: string; sharing_mode?: SharingMode }): Promise<Workspace> {
+    return this.#json("PUT", `/api/workspaces/${id}`, { json: change });
+  }
+
+  deleteWorkspace(id: string): Promise<void> {
+    return this.#none("DELETE", `/api/workspaces/${id}`);
+  }
+
+  members(workspace: string): Promise<Member[]> {
+    return this.#all(`/api/workspaces/${workspace}/members`);
+  }
+
+  async setMember(workspace: string, user: string, role: GrantedRole): Promise<void> {
+    await this.#call("PUT", `/api/workspaces/${workspace}/members/${encodeURIComponent(user)}`, { json: { role } });
+  }
+
+  removeMember(workspace: string, user: string): Promise<void> {
+    return this.#none("DELETE", `/api/workspaces/${workspace}/members/${encodeURIComponent(user)}`);
+  }
+
+  links(workspace: string): Promise<ShareLink[]> {
+    return this.#all(`/api/workspaces/${workspace}/links`);
+  }
+
+  createLink(workspace: string, role: GrantedRole, ttlSeconds: number, idempotencyKey: string): Promise<ShareLink> {
+    const json = { role, ttl_seconds: ttlSeconds };
+    return this.#json("POST", `/api/workspaces/${workspace}/links`, { json, idempotencyKey });
+  }
+
+  deleteLink(workspace: string, link: string): Promise<void> {
+    return this.#none("DELETE", `/api/workspaces/${workspace}/links/${link}`);
+  }
+
+  files(workspace: string): Promise<FileEntry[]> {
+    return this.#all(`/api/workspaces/${workspace}/files`);
+  }
+
+  createFile(workspace: string, path: string, isDirectory: boolean): Promise<FileEntry> {
+    const json = isDirectory ? { path, is_directory: true } : { path, content: "" };
+    return this.#json("POST", `/api/workspaces/${workspace}/files`, { json });
+  }
+
+  file(id: string): Promise<FileContent> {
+    return this.#json("GET", `/api/files/${id}`);
+  }
+
+  saveFile(id: string, content: string, etag: string | null): Promise<FileEntry> {
+    return this.#json("PUT", `/api/files/${id}`, { json: { content }, ifMatch: etag ?? undefined });
+  }
+
+  moveFile(id: string, path: string): Promise<FileEntry> {
+    return this.#json("POST", `/api/files/${id}/move`, { json: { path } });
+  }
+
+  deleteFile(id: string): Promise<void> {
+    return this.#none("DELETE", `/api/files/${id}`);
+  }
+
+  run(workspace: string, request: RunRequest, idempotencyKey: string): Promise<RunAnswer> {
+    return this.#json("POST", `/api/workspaces/${workspace}/run`, { json: request, idempotencyKey });
+  }
+
+  processes(workspace: string): Promise<Process[]> {
+    return this.#all(`/api/workspaces/${workspace}/processes`);
+  }
+
+  process(id: string): Promise<Process> {
+    return this.#json("GET", `/api/processes/${id}`);
+  }
+
+  cancel(process: string): Promise<void> {
+    return this.#none("POST", `/api/processes/${process}/cancel`);
+  }
+
+  streamToken(sandbox: string): Promise<StreamToken> {
+    return this.#json("POST", `/api/sandboxes/${sandbox}/token`);
+  }
+
+  /** Every page of a list. */
+  async #all<T>(path: string): Promise<T[]> {
+    const items: T[] = [];
+    let cursor: string | null = null;
+    do {
+      const after: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
+      const page: Page<T> = await this.#json("GET", `${path}?limit=${PAGE_LIMIT}${after}`);
+      items.push(...page.items);
+      cursor = page.next_cursor ?? null;
+    } while (cursor !== null);
+    return items;
+  }
+
+  async #json<T>(method: TransportRequest["method"], path: string, options: CallOptions = {}): Promise<T> {
+    return JSON.parse(await this.#call(method, path, options)) as T;
+  }
+
+  async #none(method: TransportRequest["method"], path: string): Promise<void> {
+    await this.#call(method, path, {});
+  }
+
+  async #call(method: TransportRequest["method"], path: string, options: CallOptions): Promise<string> {
+    const headers: Record<string, string> = { accept: "application/json" };
+    if (options.json !== undefined) headers["content-type"] = "application/json";
+    if (options.ifMatch !== undefined) headers["if-match"] = `"${options.ifMatch}"`;
+    if (options.idempotencyKey !== undefined) headers["idempotency-key"] = options.idempotencyKey;
+    const body = options.json === undefined ? null : JSON.stringify(options.json);
+    let answer: TransportAnswer;
+    let text: string;
+    try {
+      answer = await this.#transport({ method, path, headers, body });
+      text = await answer.text();
+    } catch {
+      throw new Unreachable();
+    }
+    if (answer.status >= 400) throw problemFrom(answer.status, text, answer.header("retry-after"));
+    return text;
+  }
+}

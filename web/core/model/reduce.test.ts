@@ -1,0 +1,208 @@
+import { describe, expect, it } from "vitest";
+import type { FileEntry, Process } from "../api-types.ts";
+import { statusText } from "./processes.ts";
+import { reduce } from "./reduce.ts";
+import { type Action, type IdeState, INITIAL } from "./state.ts";
+import { reuseRows, treeRows } from "./tree.ts";
+
+function file(id: string, path: string, etag = "1", is_directory = false): FileEntry {
+  return {
+    id,
+    workspace_id: "w",
+    path,
+    is_directory,
+    symlink_target: null,
+    size: 1,
+    executable: false,
+    etag,
+    created_at: "",
+    updated_at: "",
+  };
+}
+
+function process(id: string, status: Process["status"], started_at: string | null = null): Process {
+  return {
+    id,
+    workspace_id: "w",
+    sandbox_id: "s",
+    command: "make",
+    pty: true,
+    status,
+    exit_code: null,
+    signal: null,
+    reason: null,
+    started_at,
+    finished_at: null,
+  };
+}
+
+const stateAfter = (...actions: Action[]): IdeState => actions.reduce(reduce, INITIAL);
+const list = (...files: FileEntry[]): Action => ({ type: "file_list", files });
+const open = (entry: FileEntry): Action => ({ type: "tab_opened", file: entry, unreadable: null });
+
+describe("files", () => {
+  it("move with all that is below, and open ones keep their tab", () => {
+    const inner = file("b", "/src/main.py");
+    const state = stateAfter(list(file("a", "/src", "", true), inner), open(inner), {
+      type: "file_written",
+      file: file("a", "/lib", "", true),
+    });
+    expect(state.files.get("b")?.path).toBe("/lib/main.py");
+    expect(state.tabs[0]?.path).toBe("/lib/main.py");
+    expect(state.expanded.has("/lib")).toBe(true);
+  });
+
+  it("go with their directory; a clean tab closes, an edited one is kept and marked", () => {
+    const [a, b] = [file("a", "/src/a"), file("b", "/src/b")];
+    const state = stateAfter(
+      list(a, b),
+      open(a),
+      open(b),
+      { type: "tab_edited", fileId: "a", dirty: true },
+      { type: "files_changed", changed: [], removed: ["/src"] },
+    );
+    expect(state.files.size).toBe(0);
+    expect(state.tabs.map((tab) => [tab.fileId, tab.stale])).toEqual([["a", "removed"]]);
+    expect(state.activeFile).toBe("a");
+  });
+
+  it("that the stream names and nobody knows yet are asked for", () => {
+    const known = stateAfter(list(file("a", "/a")));
+    const same = reduce(known, {
+      type: "files_changed",
+      changed: [{ path: "/a", id: "a", etag: "1" }],
+      removed: [],
+    });
+    expect(same.filesWanted).toBe(0);
+    const fresh = reduce(known, { type: "files_changed", changed: [{ path: "/b", id: "b", etag: "1" }], removed: [] });
+    expect(fresh.filesWanted).toBe(1);
+  });
+
+  it("that are listed again and did not change stay the very same", () => {
+    const before = stateAfter(list(file("a", "/a"), file("b", "/b")));
+    expect(reduce(before, list(file("a", "/a"), file("b", "/b"))).files).toBe(before.files);
+    const after = reduce(before, list(file("a", "/a"), file("b", "/b", "2")));
+    expect(after.files.get("a")).toBe(before.files.get("a"));
+    expect(after.files.get("b")?.etag).toBe("2");
+  });
+
+  it("that moved are not removed by their old path", () => {
+    const state = stateAfter(list(file("a", "/old")), {
+      type: "files_changed",
+      changed: [{ path: "/new", id: "a", etag: "1" }],
+      removed: ["/old"],
+    });
+    expect(state.files.get("a")?.path).toBe("/new");
+  });
+});
+
+describe("tabs", () => {
+  it("are marked when somebody else changes the file, and not by their own saving", () => {
+    const a = file("a", "/a");
+    const opened = stateAfter(list(a), open(a));
+    const changed: Action = { type: "files_changed", changed: [{ path: "/a", id: "a", etag: "2" }], removed: [] };
+    expect(reduce(opened, changed).tabs[0]?.stale).toBe("changed");
+    const saving = reduce(reduce(opened, { type: "tab_saving", fileId: "a", saving: true }), changed);
+    expect(saving.tabs[0]?.stale).toBe("no");
+    const saved = reduce(saving, { type: "tab_loaded", fileId: "a", etag: "2", dirty: false });
+    expect(saved.tabs[0]).toMatchObject({ stale: "no", etag: "2", dirty: false, saving: false });
+  });
+
+  it("hand over to a neighbour when closed", () => {
+    const files = ["a", "b", "c"].map((id) => file(id, `/${id}`));
+    const opened = stateAfter(list(...files), ...files.map(open), { type: "tab_active", fileId: "b" });
+    const state = reduce(opened, { type: "tab_closed", fileId: "b" });
+    expect(state.activeFile).toBe("c");
+    expect(reduce(state, { type: "tab_closed", fileId: "a" }).activeFile).toBe("c");
+  });
+
+  it("open the directories above their file", () => {
+    const deep = file("d", "/a/b/c.txt");
+    expect([...stateAfter(list(deep), open(deep)).expanded]).toEqual(["/a", "/a/b"]);
+  });
+});
+
+describe("processes", () => {
+  const ended: Action = {
+    type: "process_status",
+    processId: "p",
+    sandboxId: "s",
+    status: "completed",
+    exitCode: 0,
+    signal: null,
+    reason: null,
+  };
+
+  it("do not come back to life by a late list", () => {
+    const state = stateAfter({ type: "process_list", processes: [process("p", "running")] }, ended, {
+      type: "process_list",
+      processes: [process("p", "running")],
+    });
+    expect(state.processes.get("p")?.status).toBe("completed");
+  });
+
+  it("that only the stream knows are asked for", () => {
+    const state = stateAfter(ended);
+    expect(state.processesWanted).toBe(1);
+    expect(state.processes.get("p")?.complete).toBe(false);
+  });
+
+  it("are listed in the order of their start", () => {
+    const processes = [process("late", "running", "2024-02"), process("early", "failed", "2024-01")];
+    expect([...stateAfter({ type: "process_list", processes }).processes.keys()]).toEqual(["early", "late"]);
+  });
+
+  it("say how they ended", () => {
+    const base = {
+      id: "p",
+      sandboxId: "s",
+      title: "",
+      pty: true,
+      complete: true,
+      exitCode: null,
+      signal: null,
+      reason: null,
+    };
+    expect(statusText({ ...base, status: "failed", exitCode: 3 })).toBe("exit 3");
+    expect(statusText({ ...base, status: "failed", signal: "KILL" })).toBe("signal KILL");
+    expect(statusText({ ...base, status: "failed", reason: "out_of_memory" })).toBe("out of memory");
+    expect(statusText({ ...base, status: "cancelled" })).toBe("stopped");
+  });
+
+  it("keep a terminal in front", () => {
+    const opened = stateAfter(
+      { type: "terminal_opened", processId: "p", activate: false },
+      { type: "terminal_opened", processId: "q", activate: false },
+    );
+    expect(opened.activeTerminal).toBe("p");
+    expect(reduce(opened, { type: "terminal_closed", processId: "p" }).activeTerminal).toBe("q");
+  });
+});
+
+describe("the tree", () => {
+  const files = [file("f", "/b.txt"), file("d", "/z", "", true), file("i", "/z/i10"), file("j", "/z/i9")];
+
+  it("lists directories first, and only open ones' contents", () => {
+    expect(treeRows(files, new Set()).map((row) => row.name)).toEqual(["z", "b.txt"]);
+    expect(treeRows(files, new Set(["/z"])).map((row) => `${row.level}${row.name}`)).toEqual([
+      "1z",
+      "2i9",
+      "2i10",
+      "1b.txt",
+    ]);
+  });
+
+  it("keeps the rows that did not change", () => {
+    const before = treeRows(files, new Set());
+    const rows = reuseRows(before, treeRows(files, new Set(["/z"])));
+    expect(rows.at(-1)).toBe(before.at(-1));
+    expect(rows[0]).not.toBe(before[0]);
+  });
+});
+
+it("shows the same notice once", () => {
+  const notice: Action = { type: "notice", tone: "error", text: "no" };
+  const state = stateAfter(notice, notice);
+  expect(state.notices.length).toBe(1);
+  expect(reduce(state, { type: "notice_read", id: state.notices[0]?.id ?? 0 }).notices).toEqual([]);
+});

@@ -1,0 +1,73 @@
+/** The page's one reducer. Each concept has its own file beside this one; here is only who handles what. */
+
+import { dropTabs, followFile, reduceFiles } from "./files.ts";
+import { reduceProcesses } from "./processes.ts";
+import type { Action, IdeState } from "./state.ts";
+import { reduceTabs } from "./tabs.ts";
+
+/** At most so many notices are shown; the oldest give way. */
+const NOTICES = 4;
+
+export function reduce(state: IdeState, action: Action): IdeState {
+  switch (action.type) {
+    case "workspace": {
+      const sandbox = action.workspace.sandbox?.status ?? null;
+      return { ...state, presence: { kind: "open", workspace: action.workspace }, sandbox };
+    }
+    case "role":
+      if (state.presence.kind !== "open" || state.presence.workspace.role === action.role) return state;
+      return { ...state, presence: { kind: "open", workspace: { ...state.presence.workspace, role: action.role } } };
+    case "gone":
+      return { ...state, presence: { kind: "gone", why: action.why }, connection: "off", dialog: null };
+    case "template":
+      return { ...state, template: action.template };
+    case "file_list":
+    case "file_written":
+    case "file_removed":
+    case "files_changed":
+      return followTabs(state, reduceFiles(state, action));
+    case "expand": {
+      const expanded = new Set(state.expanded);
+      if (action.open) expanded.add(action.path);
+      else expanded.delete(action.path);
+      return { ...state, expanded };
+    }
+    case "select":
+      return { ...state, selected: action.path };
+    case "tab_opened":
+    case "tab_active":
+    case "tab_edited":
+    case "tab_saving":
+    case "tab_loaded":
+    case "tab_closed":
+      return reduceTabs(state, action);
+    case "process_list":
+    case "process_seen":
+    case "process_status":
+    case "terminal_opened":
+    case "terminal_active":
+    case "terminal_closed":
+      return reduceProcesses(state, action);
+    case "connection":
+      return { ...state, connection: action.connection };
+    case "sandbox":
+      return { ...state, sandbox: action.status };
+    case "dialog":
+      return { ...state, dialog: action.dialog };
+    case "notice": {
+      if (state.notices.some((notice) => notice.text === action.text)) return state;
+      const notice = { id: state.nextNotice, tone: action.tone, text: action.text };
+      return { ...state, notices: [...state.notices, notice].slice(-NOTICES), nextNotice: state.nextNotice + 1 };
+    }
+    case "notice_read":
+      return { ...state, notices: state.notices.filter((notice) => notice.id !== action.id) };
+  }
+}
+
+/** Open files follow the tree: a moved one keeps its tab, a removed clean one loses it. */
+function followTabs(before: IdeState, after: IdeState): IdeState {
+  if (before.files === after.files) return after;
+  const tabs = after.tabs.map((tab) => followFile(tab, after.files.get(tab.fileId)));
+  const changed = tabs.some((tab, at) => tab !== after.tabs[at]);
+  return dropTabs(changed ? { ...after, tabs } : after, (tab) => tab.stale === "removed" && !tab.dirty);
+}

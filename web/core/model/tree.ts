@@ -1,0 +1,55 @@
+/** The file tree as rows, made from the flat list. */
+
+import type { FileEntry } from "../api-types.ts";
+import { basename, parent } from "../paths.ts";
+
+export interface TreeRow {
+  readonly file: FileEntry;
+  readonly name: string;
+  /** 1 for what lies in the root. */
+  readonly level: number;
+  readonly expanded: boolean;
+}
+
+/** The visible rows from the top down: in each directory first directories, then files, each by name. */
+export function treeRows(files: Iterable<FileEntry>, expanded: ReadonlySet<string>): TreeRow[] {
+  const children = new Map<string, FileEntry[]>();
+  for (const file of files) {
+    const directory = parent(file.path);
+    const list = children.get(directory);
+    if (list === undefined) children.set(directory, [file]);
+    else list.push(file);
+  }
+  const rows: TreeRow[] = [];
+  const visit = (directory: string, level: number): void => {
+    for (const file of (children.get(directory) ?? []).sort(byKindAndName)) {
+      const open = file.is_directory && expanded.has(file.path);
+      rows.push({ file, name: basename(file.path), level, expanded: open });
+      if (open) visit(file.path, level + 1);
+    }
+  };
+  visit("/", 1);
+  return rows;
+}
+
+/** `after` with the very objects of `before` wherever nothing changed, so that only rows that did are drawn again. */
+export function reuseRows(before: readonly TreeRow[], after: readonly TreeRow[]): TreeRow[] {
+  const known = new Map(before.map((row) => [row.file.id, row]));
+  return after.map((row) => {
+    const old = known.get(row.file.id);
+    const same = old !== undefined && old.file === row.file && old.level === row.level && old.expanded === row.expanded;
+    return same ? old : row;
+  });
+}
+
+function byKindAndName(a: FileEntry, b: FileEntry): number {
+  if (a.is_directory !== b.is_directory) return a.is_directory ? -1 : 1;
+  return a.path.localeCompare(b.path, undefined, { numeric: true });
+}
+
+/** The directories above `path`, nearest last. */
+export function ancestors(path: string): string[] {
+  const found: string[] = [];
+  for (let at = parent(path); at !== "/"; at = parent(at)) found.unshift(at);
+  return found;
+}

@@ -1,0 +1,223 @@
+/** What a person can do with files. */
+
+import type { FileEntry } from "../../core/api-types.ts";
+import type { Tab } from "../../core/model/state.ts";
+import { join, parent, pathError, resolve } from "../../core/paths.ts";
+import { Problem, sentence } from "../../core/problem.ts";
+import type { Documents } from "../editor/documents.ts";
+import type { IdeContext } from "./context.ts";
+import { attempt } from "./failure.ts";
+import { type Upload, upload } from "./upload.ts";
+
+export class FileActions {
+  readonly #context: IdeContext;
+  readonly #documents: Documents;
+  readonly #saving = new Map<string, Promise<boolean>>();
+  /** Kept out of the state: it holds the files' bytes. */
+  #pendingUpload: { directory: string; uploads: Upload[] } | null = null;
+
+  constructor(context: IdeContext, documents: Documents) {
+    this.#context = context;
+    this.#documents = documents;
+  }
+
+  async open(fileId: string): Promise<void> {
+    const { api, dispatch, state } = this.#context;
+    if (state().tabs.some((tab) => tab.fileId === fileId)) {
+      dispatch({ type: "tab_active", fileId });
+      return;
+    }
+    await attempt(this.#context, async () => {
+      const file = await api.file(fileId);
+      let unreadable: string | null = null;
+      if (file.is_directory || file.symlink_target !== null) unreadable = "This is a link, not a file.";
+      else if (file.content === null) unreadable = "This file is too large for the editor.";
+      else if (file.encoding === "base64") unreadable = "This file is no text.";
+      else this.#documents.open(file.id, file.path, file.content);
+      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable });
+    });
+  }
+
+  /** Saves a file if it needs it; true when the server has the text. */
+  async save(fileId: string): Promise<boolean> {
+    const before = this.#saving.get(fileId);
+    if (before !== undefined) await before;
+    const tab = this.#tab(fileId);
+    if (tab === undefined || !tab.dirty) return true;
+    const saving = this.#saveNow(tab, tab.etag).finally(() => this.#saving.delete(fileId));
+    this.#saving.set(fileId, saving);
+    return saving;
+  }
+
+  async saveAll(): Promise<boolean> {
+    const dirty = this.#context.state().tabs.filter((tab) => tab.dirty);
+    const saved = await Promise.all(dirty.map((tab) => this.save(tab.fileId)));
+    return saved.every(Boolean);
+  }
+
+  /** The conflict dialog's answers: this text wins over version `etag`, or makes the removed file anew. */
+  async overwrite(fileId: string, etag: string | null): Promise<void> {
+    const { api, dispatch, workspaceId } = this.#context;
+    const tab = this.#tab(fileId);
+    dispatch({ type: "dialog", dialog: null });
+    if (tab === undefined) return;
+    if (etag !== null) {
+      await this.#saveNow(tab, etag);
+      return;
+    }
+    const snapshot = this.#documents.snapshot(fileId);
+    await attempt(this.#context, async () => {
+      const file = await api.createFile(workspaceId, tab.path, false);
+      const saved = snapshot === null ? file : await api.saveFile(file.id, snapshot.text, file.etag);
+      this.#close(fileId);
+      dispatch({ type: "file_written", file: saved });
+      await this.open(saved.id);
+    });
+  }
+
+  /** The server's text wins. */
+  async reload(fileId: string): Promise<void> {
+    const { api, dispatch } = this.#context;
+    if (this.#context.state().dialog?.kind === "conflict") dispatch({ type: "dialog", dialog: null });
+    await attempt(this.#context, async () => {
+      const file = await api.file(fileId);
+      if (file.content === null || file.encoding === "base64") {
+        this.#close(fileId);
+        return;
+      }
+      this.#documents.replace(fileId, file.content);
+      dispatch({ type: "file_written", file: withoutContent(file) });
+      dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty: this.#documents.isDirty(fileId) });
+    });
+  }
+
+  /** Closes a tab; one with unsaved text asks first, unless `discard`. */
+  close(fileId: string, discard = false): void {
+    if (!discard && this.#tab(fileId)?.dirty) {
+      this.#context.dispatch({ type: "dialog", dialog: { kind: "close", fileId } });
+      return;
+    }
+    this.#close(fileId);
+  }
+
+  /** Makes a file or folder from what was typed; a sentence when the name can't be. */
+  async create(directory: string, typed: string, folder: boolean): Promise<string | null> {
+    const path = resolve(directory, typed);
+    const error = pathError(path);
+    if (error !== null) return error;
+    const { api, dispatch, workspaceId } = this.#context;
+    let made: FileEntry;
+    try {
+      made = await api.createFile(workspaceId, path, folder);
+    } catch (failure) {
+      return sentence(failure);
+    }
+    dispatch({ type: "file_written", file: made });
+    dispatch({ type: "dialog", dialog: null });
+    dispatch({ type: "expand", path: parent(path), open: true });
+    if (!folder) await this.open(made.id);
+    return null;
+  }
+
+  async move(file: FileEntry, typed: string): Promise<string | null> {
+    const path = resolve("/", typed);
+    const error = pathError(path);
+    if (error !== null) return error;
+    try {
+      const moved = await this.#context.api.moveFile(file.id, path);
+      this.#context.dispatch({ type: "file_written", file: moved });
+    } catch (failure) {
+      return sentence(failure);
+    }
+    this.#context.dispatch({ type: "dialog", dialog: null });
+    return null;
+  }
+
+  /** Moves a file into a directory by dragging. */
+  async moveInto(fileId: string, directory: string): Promise<void> {
+    const file = this.#context.state().files.get(fileId);
+    if (file === undefined) return;
+    const path = join(directory, file.path.slice(file.path.lastIndexOf("/") + 1));
+    if (path === file.path) return;
+    const text = await this.move(file, path);
+    if (text !== null) this.#context.dispatch({ type: "notice", tone: "error", text });
+  }
+
+  async remove(file: FileEntry): Promise<void> {
+    this.#context.dispatch({ type: "dialog", dialog: null });
+    await attempt(this.#context, async () => {
+      await this.#context.api.deleteFile(file.id);
+      this.#context.dispatch({ type: "file_removed", path: file.path });
+    });
+  }
+
+  /** Uploads into a directory. Where something is in the way, a person decides first. */
+  async upload(directory: string, uploads: Upload[], overwrite = false): Promise<void> {
+    const { dispatch, workspaceId } = this.#context;
+    if (uploads.length === 0) return;
+    await attempt(this.#context, async () => {
+      try {
+        for (const file of await upload(workspaceId, directory, uploads, overwrite)) {
+          dispatch({ type: "file_written", file });
+        }
+      } catch (error) {
+        if (overwrite || !(error instanceof Problem) || error.code !== "path_exists") throw error;
+        this.#pendingUpload = { directory, uploads };
+        const names = uploads.map((each) => join(directory, each.path));
+        dispatch({ type: "dialog", dialog: { kind: "overwrite", names } });
+      }
+    });
+  }
+
+  /** The overwrite dialog's yes. */
+  async overwriteUpload(): Promise<void> {
+    const pending = this.#pendingUpload;
+    this.#pendingUpload = null;
+    this.#context.dispatch({ type: "dialog", dialog: null });
+    if (pending !== null) await this.upload(pending.directory, pending.uploads, true);
+  }
+
+  async #saveNow(tab: Tab, etag: string): Promise<boolean> {
+    const { api, dispatch } = this.#context;
+    const { fileId } = tab;
+    const snapshot = this.#documents.snapshot(fileId);
+    if (snapshot === null) return true;
+    dispatch({ type: "tab_saving", fileId, saving: true });
+    const saved = await attempt(this.#context, async () => {
+      try {
+        const file = await api.saveFile(fileId, snapshot.text, etag);
+        const dirty = this.#documents.markSaved(fileId, snapshot.doc);
+        dispatch({ type: "file_written", file });
+        dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty });
+      } catch (error) {
+        if (!(error instanceof Problem) || (error.status !== 412 && error.status !== 404)) throw error;
+        await this.#conflict(fileId, error.status === 404);
+      }
+    });
+    dispatch({ type: "tab_saving", fileId, saving: false });
+    return saved && !this.#tab(fileId)?.dirty;
+  }
+
+  async #conflict(fileId: string, removed: boolean): Promise<void> {
+    const { api, dispatch } = this.#context;
+    const theirs = removed ? null : await api.file(fileId);
+    dispatch({
+      type: "dialog",
+      dialog: { kind: "conflict", fileId, theirs: theirs?.content ?? null, etag: theirs?.etag ?? null },
+    });
+  }
+
+  #close(fileId: string): void {
+    this.#documents.close(fileId);
+    this.#context.dispatch({ type: "tab_closed", fileId });
+  }
+
+  #tab(fileId: string): Tab | undefined {
+    return this.#context.state().tabs.find((tab) => tab.fileId === fileId);
+  }
+}
+
+function withoutContent<T extends FileEntry>(file: T): FileEntry {
+  const { id, workspace_id, path, is_directory, symlink_target, size, executable, etag, created_at, updated_at } = file;
+  return { id, workspace_id, path, is_directory, symlink_target, size, executable, etag, created_at, updated_at };
+}

@@ -1,0 +1,175 @@
+import { createResource, createSignal, For, Show } from "solid-js";
+import type { Api } from "../../core/api.ts";
+import type { GrantedRole, Member, SharingMode, Workspace } from "../../core/api-types.ts";
+import { sentence } from "../../core/problem.ts";
+import { IconButton } from "../widgets/icons.tsx";
+import { Modal, ModalButtons } from "../widgets/modal.tsx";
+
+/** Lifetimes a share link can have, in seconds. */
+const LINK_TTLS = [
+  { label: "an hour", seconds: 3600 },
+  { label: "a day", seconds: 86_400 },
+  { label: "a week", seconds: 604_800 },
+];
+
+/** Who may see a workspace: its members, its organisation, and whoever holds a link. */
+export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: () => void; onClose: () => void }) {
+  const id = props.workspace.id;
+  const [members, { refetch: refetchMembers }] = createResource(() => props.api.members(id));
+  const [links, { refetch: refetchLinks, mutate: setLinks }] = createResource(() => props.api.links(id));
+  const [mode, setMode] = createSignal<SharingMode>(props.workspace.sharing_mode);
+  const [trouble, setTrouble] = createSignal<string | null>(null);
+  const attempt = async (work: () => Promise<unknown>): Promise<boolean> => {
+    setTrouble(null);
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      setTrouble(sentence(error));
+      return false;
+    }
+  };
+  const setRole = (user: string, role: GrantedRole) =>
+    attempt(async () => {
+      await props.api.setMember(id, user, role);
+      await refetchMembers();
+    });
+  const add = async (event: SubmitEvent & { currentTarget: HTMLFormElement }): Promise<void> => {
+    event.preventDefault();
+    const element = event.currentTarget;
+    const form = new FormData(element);
+    if (await setRole(String(form.get("user")).trim(), form.get("role") as GrantedRole)) element.reset();
+  };
+  const addLink = (event: SubmitEvent & { currentTarget: HTMLFormElement }): void => {
+    event.preventDefault();
+    const form = new FormData(event.currentTarget);
+    void attempt(async () => {
+      const role = form.get("role") as GrantedRole;
+      const link = await props.api.createLink(id, role, Number(form.get("ttl")), crypto.randomUUID());
+      setLinks((before) => [...(before ?? []), link]);
+    });
+  };
+  return (
+    <Modal title={`Share “${props.workspace.name}”`} onClose={props.onClose}>
+      <label class="field">
+        <span>Everyone in the organisation</span>
+        <select
+          aria-label="Everyone in the organisation"
+          value={mode()}
+          onChange={(event) => {
+            const wanted = event.currentTarget.value as SharingMode;
+            void attempt(async () => {
+              setMode((await props.api.updateWorkspace(id, { sharing_mode: wanted })).sharing_mode);
+              props.onChanged();
+            });
+          }}
+        >
+          <option value="private">has no access</option>
+          <option value="view">may watch</option>
+          <option value="edit">may edit and run</option>
+        </select>
+      </label>
+      <h3>Members</h3>
+      <ul class="rows" aria-label="Members">
+        <For each={members.error ? [] : members()}>
+          {(member: Member) => (
+            <li>
+              <span class="grow">{member.name}</span>
+              <Show when={member.role !== "owner"} fallback={<span class="quiet">owner</span>}>
+                <RoleSelect
+                  label={`Role of ${member.name}`}
+                  value={member.role === "edit" ? "edit" : "view"}
+                  onChange={(role) => void setRole(member.user_id, role)}
+                />
+                <IconButton
+                  icon="close"
+                  label={`Remove ${member.name}`}
+                  onClick={() =>
+                    void attempt(async () => {
+                      await props.api.removeMember(id, member.user_id);
+                      await refetchMembers();
+                    })
+                  }
+                />
+              </Show>
+            </li>
+          )}
+        </For>
+      </ul>
+      <form class="row-form" aria-label="Add member" onSubmit={(event) => void add(event)}>
+        <input name="user" required placeholder="User name" aria-label="User name" autocomplete="off" data-focus />
+        <RoleSelect name="role" label="Role" value="view" />
+        <button type="submit" class="button">
+          Add
+        </button>
+      </form>
+      <h3>Links</h3>
+      <ul class="rows" aria-label="Links">
+        <For each={links.error ? [] : links()} fallback={<li class="quiet">No links.</li>}>
+          {(link) => (
+            <li>
+              <input class="grow" readOnly aria-label="Link" value={new URL(link.url, location.href).href} />
+              <span class="quiet">{link.role === "edit" ? "may edit" : "may watch"}</span>
+              <IconButton
+                icon="copy"
+                label="Copy link"
+                onClick={() => void attempt(() => navigator.clipboard.writeText(new URL(link.url, location.href).href))}
+              />
+              <IconButton
+                icon="trash"
+                label="Revoke link"
+                onClick={() =>
+                  void attempt(async () => {
+                    await props.api.deleteLink(id, link.id);
+                    await refetchLinks();
+                  })
+                }
+              />
+            </li>
+          )}
+        </For>
+      </ul>
+      <form class="row-form" aria-label="New link" onSubmit={addLink}>
+        <RoleSelect name="role" label="Role of the link" value="view" />
+        <span class="quiet">for</span>
+        <select name="ttl" aria-label="How long" class="grow">
+          <For each={LINK_TTLS}>{(ttl) => <option value={ttl.seconds}>{ttl.label}</option>}</For>
+        </select>
+        <button type="submit" class="button">
+          Make link
+        </button>
+      </form>
+      <Show when={trouble() ?? (members.error ? sentence(members.error) : null)}>
+        {(text) => (
+          <p class="trouble" role="alert">
+            {text()}
+          </p>
+        )}
+      </Show>
+      <ModalButtons>
+        <button type="button" class="button primary" onClick={() => props.onClose()}>
+          Done
+        </button>
+      </ModalButtons>
+    </Modal>
+  );
+}
+
+function RoleSelect(props: {
+  name?: string;
+  label: string;
+  value: GrantedRole;
+  onChange?: (role: GrantedRole) => void;
+}) {
+  return (
+    <select
+      name={props.name}
+      aria-label={props.label}
+      value={props.value}
+      onChange={(event) => props.onChange?.(event.currentTarget.value as GrantedRole)}
+    >
+      <option value="view">may watch</option>
+      <option value="edit">may edit and run</option>
+    </select>
+  );
+}
