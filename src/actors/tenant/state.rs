@@ -381,7 +381,10 @@ mod tests {
         let (ann, ben) = (user(&mut state, "ann"), user(&mut state, "ben"));
         for n in 1..=9 {
             let open = if n % 3 == 0 { SharingMode::View } else { SharingMode::Private };
-            project(&mut state, WorkspaceRow { sharing_mode: open, ..row(n, 1, &[if n % 2 == 0 { ann.user_id } else { ben.user_id }]) });
+            project(
+                &mut state,
+                WorkspaceRow { sharing_mode: open, ..row(n, 1, &[if n % 2 == 0 { ann.user_id } else { ben.user_id }]) },
+            );
         }
         assert_eq!(listed(&state, &ann), [2, 3, 4, 6, 8, 9]);
         let (mut seen, mut cursor) = (Vec::new(), None);

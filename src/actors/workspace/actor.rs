@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
 use super::{
-    Attached, AttachRefused, Own, Workspace, WorkspaceMessage,
+    AttachRefused, Attached, Own, Workspace, WorkspaceMessage,
     idempotency::Key,
     land::{Answer, Asked, Waiting},
     link::Linked,
@@ -197,8 +197,8 @@ impl Shell {
                 self.link_up(sandbox_id, link, ready);
             }
             WorkspaceMessage::LinkDown { link } => self.link_down(link),
-            WorkspaceMessage::FromAgent { link, frame } => self.from_agent(link, frame, None),
-            WorkspaceMessage::Bulk { link, frame, permit } => self.from_agent(link, frame, Some(permit)),
+            WorkspaceMessage::FromAgent { link, frame } => self.agent_says(link, frame, None),
+            WorkspaceMessage::Bulk { link, frame, permit } => self.agent_says(link, frame, Some(permit)),
             WorkspaceMessage::Save { sandbox_id } => self.begin_save(sandbox_id),
             WorkspaceMessage::ProcessEnded { process_id } => self.process_ended(process_id).await,
             WorkspaceMessage::Tick => self.tick().await,
@@ -285,7 +285,7 @@ impl Actor for WorkspaceActor {
         myself.send_interval(TICK, || WorkspaceMessage::Tick);
         let (state, gone) = match loaded {
             Loaded::Absent => (None, None),
-            Loaded::Gone(gone) => (None, Some(gone)),
+            Loaded::Gone(gone) => (None, Some(*gone)),
             Loaded::Here(state) => (Some(state), None),
         };
         let mut shell = Shell {

@@ -157,9 +157,7 @@ impl Shell {
             WorkspaceCommand::PutFile { id, content, if_match } => {
                 state.put_file(id, content, if_match.as_deref(), &limits, now)
             }
-            WorkspaceCommand::MoveFile { id, path, if_match } => {
-                state.move_file(id, &path, if_match.as_deref(), now)
-            }
+            WorkspaceCommand::MoveFile { id, path, if_match } => state.move_file(id, &path, if_match.as_deref(), now),
             WorkspaceCommand::DeleteFile { id, if_match } => state.delete_file(id, if_match.as_deref(), now),
             WorkspaceCommand::Run(request) => match runs::check(&request) {
                 Ok(()) => return self.wish(asked, Wish::Run(Box::new(request))).await,

@@ -104,7 +104,7 @@ fn weight(frame: &AgentFrame) -> u64 {
 }
 
 enum Upload {
-    Under(BlobWriter, u64),
+    Under(Box<BlobWriter>, u64),
     Spoiled(&'static str),
 }
 
@@ -177,7 +177,7 @@ impl Worker {
                 return;
             }
             None => match self.node.store.blobs.writer(self.workspace).await {
-                Ok(writer) => Upload::Under(writer, 0),
+                Ok(writer) => Upload::Under(Box::new(writer), 0),
                 Err(error) => {
                     tracing::warn!(%error, workspace = %self.workspace, "an upload can't be stored");
                     Upload::Spoiled("store_failed")
@@ -199,7 +199,7 @@ impl Worker {
         self.uploads.insert(transfer, upload);
     }
 
-    async fn spoil(writer: BlobWriter, why: &'static str) -> Upload {
+    async fn spoil(writer: Box<BlobWriter>, why: &'static str) -> Upload {
         writer.abort().await;
         Upload::Spoiled(why)
     }
@@ -241,11 +241,7 @@ impl Worker {
         Taken::Report { batch, changes, refused, left_out }
     }
 
-    async fn resolve(
-        &mut self,
-        change: Change,
-        inline: &mut Vec<Bytes>,
-    ) -> Result<Resolved, (String, &'static str)> {
+    async fn resolve(&mut self, change: Change, inline: &mut Vec<Bytes>) -> Result<Resolved, (String, &'static str)> {
         let (path, node, content) = match change {
             Change::Remove { path } => return Ok(Resolved::Reported(Reported::Remove { path })),
             Change::Move { from, .. } => return Err((from, "move_unexpected")),

@@ -13,7 +13,7 @@ use super::{
     Own, SaveOutcome, WorkspaceMessage,
     actor::Shell,
     intake::Intake,
-    own::{TaskResult, Taken},
+    own::{Taken, TaskResult},
     pusher::{Begin, Pusher},
     report::{Reported, Rules},
     rows::{self, EnvironmentRow},
@@ -94,8 +94,10 @@ impl Shell {
     }
 
     /// The agent says something about files.
-    pub(super) fn from_agent(&mut self, number: u64, frame: AgentFrame, permit: Option<OwnedSemaphorePermit>) {
+    pub(super) fn agent_says(&mut self, number: u64, frame: AgentFrame, permit: Option<OwnedSemaphorePermit>) {
         let Some(linked) = self.link.as_mut().filter(|linked| linked.link.number == number) else { return };
+        let last = self.state.as_ref().and_then(|state| state.batches.get(&linked.link.sandbox_id));
+        let last_batch = last.map_or(0, |last| last.batch);
         match frame {
             AgentFrame::Ready { notes } => {
                 linked.ready = true;
@@ -106,7 +108,7 @@ impl Shell {
                 self.tell_busy(true);
             }
             AgentFrame::Want { hashes } => linked.pusher.want(hashes),
-            AgentFrame::Report { batch, .. } if self.reported_before(batch) => self.tell_reported(batch),
+            AgentFrame::Report { batch, .. } if last.is_some() && batch <= last_batch => self.tell_reported(batch),
             frame @ (AgentFrame::Upload { .. } | AgentFrame::UploadVoid { .. } | AgentFrame::Report { .. }) => {
                 linked.intake.take(frame, permit);
             }

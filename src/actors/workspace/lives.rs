@@ -283,7 +283,8 @@ impl Shell {
     pub(super) fn settle(&mut self, sandbox_id: Uuid) {
         let Some(state) = self.state.as_ref() else { return };
         let Some(row) = state.sandboxes.get(&sandbox_id) else { return };
-        let reason = row.view.as_ref().and_then(|view| view.reason.clone()).unwrap_or_else(|| "sandbox_lost".to_owned());
+        let reason =
+            row.view.as_ref().and_then(|view| view.reason.clone()).unwrap_or_else(|| "sandbox_lost".to_owned());
         let running = state.processes.iter().filter(|(_, row)| row.sandbox_id == sandbox_id && row.ended_at.is_none());
         let processes: Vec<_> = running.map(|(id, _)| self.node.process(*id)).collect();
         self.spawn(async move {
@@ -292,7 +293,9 @@ impl Shell {
                     let reason = reason.clone();
                     match process.call(|reply| ProcessMessage::SandboxEnded { reason, reply }).await {
                         Ok(()) => return,
-                        Err(error) => tracing::warn!(%error, ?process, "a process can't be told that its sandbox is over"),
+                        Err(error) => {
+                            tracing::warn!(%error, ?process, "a process can't be told that its sandbox is over")
+                        }
                     }
                 }
             }))

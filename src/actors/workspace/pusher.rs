@@ -155,12 +155,7 @@ impl Sender {
         if self.link.ordered(frame).await { Ok(()) } else { Err(LinkGone) }
     }
 
-    async fn run(
-        mut self,
-        begin: Begin,
-        mut items: mpsc::UnboundedReceiver<Item>,
-        mut ready: watch::Receiver<bool>,
-    ) {
+    async fn run(mut self, begin: Begin, mut items: mpsc::UnboundedReceiver<Item>, mut ready: watch::Receiver<bool>) {
         if self.begin(begin).await.is_err() || ready.wait_for(|ready| *ready).await.is_err() {
             return;
         }
@@ -210,7 +205,9 @@ impl Sender {
                                 }
                             }
                             // The agent notices that the pack is cut, and says so.
-                            Err(error) => tracing::error!(%error, workspace = %self.workspace, "an environment can't be read"),
+                            Err(error) => {
+                                tracing::error!(%error, workspace = %self.workspace, "an environment can't be read")
+                            }
                         }
                     }
                 }
@@ -227,7 +224,8 @@ impl Sender {
             if bytes >= FRAME_BYTES {
                 bytes = 0;
                 // Only the last part brings the tree to its version.
-                let part = NodeFrame::Push { version: version.saturating_sub(1), changes: std::mem::take(&mut changes) };
+                let part =
+                    NodeFrame::Push { version: version.saturating_sub(1), changes: std::mem::take(&mut changes) };
                 self.send(part).await?;
             }
             let change = match push {
@@ -403,14 +401,6 @@ impl Pieces<()> {
         let stream = node.store.blobs.read(workspace, blob, 0..blob.size).await?;
         Ok(Pieces { stream, buffer: BytesMut::new(), offset: 0, size: blob.size, over: false })
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-enum PieceError {
-    #[error(transparent)]
-    Blob(#[from] BlobError),
-    #[error("the blob ends early")]
-    Short,
 }
 
 impl<S: Stream<Item = Result<Bytes, BlobError>> + Unpin> Pieces<S> {

@@ -51,7 +51,8 @@ impl Shell {
                     let ended = sandbox.call(|reply| SandboxMessage::EndFor { reason, save: false, reply }).await;
                     ended.map_err(|error| format!("{sandbox:?}: {error}"))?;
                 }
-                let removed = join_all(processes.iter().map(|process| process.call(|reply| ProcessMessage::Remove { reply })));
+                let removed =
+                    join_all(processes.iter().map(|process| process.call(|reply| ProcessMessage::Remove { reply })));
                 for removed in removed.await {
                     removed.map_err(|error| format!("a process: {error}"))?;
                 }

@@ -113,17 +113,21 @@ impl State {
                         self.tree.remove(id);
                     }
                 }
-                Reported::Mode { path, hash, executable } => match self.tree.find(&path).map(|(_, entry)| &entry.row.node) {
-                    Some(Node::File { blob, .. }) if blob.hash == hash => {
-                        let node = Node::File { blob: blob.clone(), executable };
-                        // A file over a file can't be refused.
-                        let _ = self.tree.put(&path, node, Over::All, now, &mut || shard.fresh_id());
+                Reported::Mode { path, hash, executable } => {
+                    match self.tree.find(&path).map(|(_, entry)| &entry.row.node) {
+                        Some(Node::File { blob, .. }) if blob.hash == hash => {
+                            let node = Node::File { blob: blob.clone(), executable };
+                            // A file over a file can't be refused.
+                            let _ = self.tree.put(&path, node, Over::All, now, &mut || shard.fresh_id());
+                        }
+                        Some(_) | None => refused.push((path, "content_missing".to_owned())),
                     }
-                    Some(_) | None => refused.push((path, "content_missing".to_owned())),
-                },
+                }
                 Reported::Put { path, node } => {
                     let node = match (self.tree.find(&path).map(|(_, entry)| &entry.row.node), node) {
-                        (Some(Node::File { blob: old, .. }), Node::File { blob, executable }) if old.hash == blob.hash => {
+                        (Some(Node::File { blob: old, .. }), Node::File { blob, executable })
+                            if old.hash == blob.hash =>
+                        {
                             unused.push(blob);
                             Node::File { blob: old.clone(), executable }
                         }

@@ -188,7 +188,7 @@ pub enum Loaded {
     /// There is no such workspace.
     Absent,
     /// There was one.
-    Gone(Gone),
+    Gone(Box<Gone>),
     /// Here it is.
     Here(Box<State>),
 }
@@ -226,7 +226,7 @@ fn id(key: &str, text: &str) -> Result<Uuid, LoadError> {
 /// Rows that can't be read.
 pub fn load(workspace: Uuid, rows: &BTreeMap<String, Vec<u8>>) -> Result<Loaded, LoadError> {
     let Some(meta) = rows.get(META) else {
-        return rows.get(GONE).map_or(Ok(Loaded::Absent), |bytes| Ok(Loaded::Gone(read(GONE, bytes)?)));
+        return rows.get(GONE).map_or(Ok(Loaded::Absent), |bytes| Ok(Loaded::Gone(Box::new(read(GONE, bytes)?))));
     };
     let meta: Meta = read(META, meta)?;
     let mut access = Access::of(meta.owner.clone());

@@ -4,8 +4,8 @@ use playhouse_protocol::agent::{PtySize, Start};
 use uuid::Uuid;
 
 use super::RunRequest;
-use crate::actors::{Code, PageRequest, Paged, Refused, paging, views::RunCommand};
 use super::state::State;
+use crate::actors::{Code, PageRequest, Paged, Refused, paging, views::RunCommand};
 
 /// The most programs that run in one workspace at once.
 pub const RUNNING: usize = 256;

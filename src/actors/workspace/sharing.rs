@@ -10,7 +10,8 @@ use super::{
     state::{Decision, State, check_name},
 };
 use crate::actors::{
-    Caller, Code, PageRequest, Paged, Refused, Role, paging, tenant::UserRow,
+    Caller, Code, PageRequest, Paged, Refused, Role, paging,
+    tenant::UserRow,
     views::{LinkView, MemberView, SharingMode},
 };
 

@@ -135,7 +135,8 @@ impl Model {
             return Err(());
         }
         self.parents(to, Over::Nothing)?;
-        let moved: Vec<_> = self.0.iter().filter(|(at, _)| path::is_within(at, from)).map(|(at, n)| (at.clone(), n.clone())).collect();
+        let moved: Vec<_> =
+            self.0.iter().filter(|(at, _)| path::is_within(at, from)).map(|(at, n)| (at.clone(), n.clone())).collect();
         self.remove(from);
         self.0.extend(moved.into_iter().map(|(at, node)| (format!("{to}{}", &at[from.len()..]), node)));
         Ok(())
