@@ -1,6 +1,9 @@
 //! Playhouse: the command line.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    process::ExitCode,
+};
 
 use playhouse::{
     bench, doctor, sandbox,
@@ -72,7 +75,9 @@ fn run() -> Result<u8, Failure> {
 /// Logs go to stderr, in the form asked for; `RUST_LOG` says how much.
 fn log(settings: &Settings, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match settings.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
