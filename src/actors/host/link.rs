@@ -136,7 +136,10 @@ fn connect_agents(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    AsyncFd::register(socket).map_err(Into::into)
+    #[allow(unsafe_code, reason = "tokio's only registration that is not deprecated")]
+    // SAFETY: an `OwnedFd` is open, stays the same, and is closed only with the `AsyncFd` that owns it now.
+    let registered = unsafe { AsyncFd::register(socket) };
+    registered.map_err(Into::into)
 }
 
 async fn serve(

@@ -86,6 +86,8 @@ pub enum TenantMessage {
         /// Whether this was its first use.
         reply: RpcReplyPort<Result<bool, Refused>>,
     },
+    /// Time has passed. Sent to itself.
+    Tick,
 }
 
 impl ractor::Message for TenantMessage {}

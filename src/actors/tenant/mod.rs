@@ -2,6 +2,8 @@
 
 mod handle;
 pub mod message;
+pub mod state;
+mod actor;
 
 pub use message::{TenantMessage, UserRow, WorkspaceRow};
 

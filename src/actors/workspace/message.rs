@@ -2,6 +2,7 @@
 
 use playhouse_protocol::agent::AgentFrame;
 use ractor::RpcReplyPort;
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use super::command::{WorkspaceAnswer, WorkspaceCommand};
@@ -104,6 +105,16 @@ pub enum WorkspaceMessage {
         link: u64,
         /// The frame.
         frame: AgentFrame,
+    },
+    /// As [`Self::FromAgent`], for frames that carry content: `Upload`, `Report`, `Environment`. The permit is let go
+    /// when the content is stored, so that a link with few permits is never far ahead of the store.
+    Bulk {
+        /// Over which link.
+        link: u64,
+        /// The frame.
+        frame: AgentFrame,
+        /// The link's.
+        permit: OwnedSemaphorePermit,
     },
     /// The sandbox is to be suspended or ended: flush its changes, pack its environment, then tell the sandbox `Saved`.
     Save {

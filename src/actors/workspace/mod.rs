@@ -1,12 +1,42 @@
 //! The Workspace: its file tree, who may do what, its programs and its sandbox's place.
+//!
+//! Pure: [`tree`], [`access`], [`idempotency`], [`rows`], and [`state`] with what is decided about [`files`],
+//! [`sharing`], [`runs`] and [`report`]s; [`save`]. Around them the actor: it lands decisions (`land`), takes commands
+//! (`ask`), keeps the sandbox's lives (`lives`) and its agent's link (`link`), whose bulk is moved by the tasks of
+//! [`pusher`] and [`intake`].
+//!
+//! Invariant: nothing is told to anybody (answer, event, push, acknowledgement) before the commit it comes from has
+//! landed.
 
-pub mod command;
 mod handle;
+pub mod command;
 pub mod message;
+pub mod tree;
+pub mod access;
+pub mod idempotency;
+pub mod rows;
+pub mod state;
+pub mod files;
+pub mod sharing;
+pub mod runs;
+pub mod report;
+pub mod save;
+pub mod pusher;
+pub mod intake;
+mod own;
+mod actor;
+mod land;
+mod ask;
+mod lives;
+mod link;
+mod remove;
+#[cfg(test)]
+mod tests;
 
-pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
 pub use handle::Staged;
-pub use message::{AttachRefused, Attached, SaveOutcome, WorkspaceMessage};
+pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
+pub use message::{Attached, AttachRefused, SaveOutcome, WorkspaceMessage};
+pub use own::Own;
 
 /// The Workspace entity.
 #[derive(Debug)]
@@ -14,7 +44,3 @@ pub struct Workspace;
 
 /// A reference to a workspace.
 pub type WorkspaceRef = crate::cluster::EntityRef<Workspace>;
-
-/// Results of the workspace's own background work.
-#[derive(Debug)]
-pub enum Own {}

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use opendal::{EntryMode, ErrorKind, Operator, services};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -87,6 +87,9 @@ impl From<opendal::Error> for BlobError {
     }
 }
 
+/// Blobs of one call, each with its place in it.
+type Placed = Result<Vec<(usize, BlobRef)>, BlobError>;
+
 /// The blob store. Clones share it.
 #[derive(Clone)]
 pub struct Blobs(Arc<Inner>);
@@ -146,12 +149,15 @@ impl Blobs {
     pub async fn put_many(&self, workspace: Uuid, many: Vec<Bytes>) -> Result<Vec<BlobRef>, BlobError> {
         let count = many.len();
         let plan = blocking(move || Ok(pack::plan(many))).await?;
-        let packs = plan.packs.into_iter().map(|pack| self.put_pack(workspace, pack).boxed());
-        let singles = plan.singles.into_iter().map(|(at, bytes)| {
-            let put = async move { Ok(vec![(at, self.put_unsynced(workspace, bytes).await?)]) };
-            put.boxed()
-        });
-        let all = stream::iter(packs.chain(singles)).buffer_unordered(IN_FLIGHT);
+        // A plain list: with closures here the future of a caller's task counts as not `Send`.
+        let mut puts: Vec<BoxFuture<'_, Placed>> = Vec::new();
+        for pack in plan.packs {
+            puts.push(self.put_pack(workspace, pack).boxed());
+        }
+        for (at, bytes) in plan.singles {
+            puts.push(async move { Ok(vec![(at, self.put_unsynced(workspace, bytes).await?)]) }.boxed());
+        }
+        let all = stream::iter(puts).buffer_unordered(IN_FLIGHT);
         let stored: Vec<Vec<(usize, BlobRef)>> = all.try_collect().await?;
         if count > 0 {
             self.sync(workspace).await?;

@@ -1,0 +1,412 @@
+//! An organisation in memory: its users, the index of its workspaces, and the one-time words that were used.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use playhouse_protocol::ids;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::{UserRow, WorkspaceRow};
+use crate::{
+    actors::{Caller, Code, PageRequest, Paged, Refused, paging, views::SharingMode},
+    store::metadata::Commit,
+};
+
+/// The longest name of a user or an organisation, in characters.
+pub const NAME_CHARS: usize = 64;
+/// The longest one-time word, in bytes.
+pub const NONCE_BYTES: usize = 128;
+/// How long a deleted workspace's row is remembered, so that none that was sent before brings it back.
+const DELETED_KEPT: Duration = Duration::hours(24);
+
+/// What an organisation is: row `org`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrgRow {
+    /// Its name.
+    pub name: String,
+}
+
+/// A workspace in the index: row `workspace/<id>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Indexed {
+    /// As its workspace says.
+    pub row: WorkspaceRow,
+    /// When it was heard that it is gone.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub deleted_at: Option<OffsetDateTime>,
+}
+
+/// A used one-time word: row `once/<hash>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnceRow {
+    /// Until when it is remembered.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+}
+
+type Place = (OffsetDateTime, Uuid);
+
+/// An organisation in memory.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Its id.
+    pub id: Uuid,
+    /// What it is; `None` before its first user.
+    pub org: Option<OrgRow>,
+    users: BTreeMap<Uuid, UserRow>,
+    names: HashMap<String, Uuid>,
+    workspaces: HashMap<Uuid, Indexed>,
+    by_user: HashMap<Uuid, BTreeSet<Place>>,
+    open: BTreeSet<Place>,
+    deleted: BTreeSet<Place>,
+    once: HashMap<String, OffsetDateTime>,
+    once_ends: BTreeSet<(OffsetDateTime, String)>,
+}
+
+/// Rows that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("row {key}: {error}")]
+pub struct LoadError {
+    key: String,
+    error: serde_json::Error,
+}
+
+/// A change to be committed, and to be taken over when it has landed.
+#[derive(Debug)]
+pub enum Change {
+    /// A user is new, or has another tier.
+    User(Option<OrgRow>, UserRow),
+    /// A workspace's row.
+    Workspace(Indexed),
+    /// A one-time word is used up.
+    Once(String, OffsetDateTime),
+}
+
+fn check_name(name: &str) -> Result<(), Refused> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '@' | '-');
+    if (1..=NAME_CHARS).contains(&name.chars().count()) && name.chars().all(plain) {
+        return Ok(());
+    }
+    let rule = format!("a name has 1 to {NAME_CHARS} characters: letters, digits and `.`, `_`, `@`, `-`");
+    Err(Refused::new(Code::NameInvalid, rule))
+}
+
+fn once_key(nonce: &str) -> String {
+    blake3::hash(nonce.as_bytes()).to_hex().as_str()[..32].to_owned()
+}
+
+impl State {
+    /// The organisation of these rows.
+    ///
+    /// # Errors
+    /// Rows that can't be read.
+    pub fn load(id: Uuid, rows: &BTreeMap<String, Vec<u8>>) -> Result<Self, LoadError> {
+        let mut state = Self { id, ..Self::default() };
+        for (key, bytes) in rows {
+            let broken = |error| LoadError { key: key.clone(), error };
+            match key.split_once('/') {
+                Some(("user", _)) => {
+                    let user: UserRow = serde_json::from_slice(bytes).map_err(broken)?;
+                    state.apply(&Change::User(None, user));
+                }
+                Some(("workspace", _)) => {
+                    let row: Indexed = serde_json::from_slice(bytes).map_err(broken)?;
+                    state.apply(&Change::Workspace(row));
+                }
+                Some(("once", word)) => {
+                    let row: OnceRow = serde_json::from_slice(bytes).map_err(broken)?;
+                    state.apply(&Change::Once(word.to_owned(), row.expires_at));
+                }
+                Some(_) | None => state.org = Some(serde_json::from_slice(bytes).map_err(broken)?),
+            }
+        }
+        Ok(state)
+    }
+
+    /// The user with this name, and what is to be committed if it is new or has another tier.
+    ///
+    /// # Errors
+    /// `name_invalid`, `body_invalid`.
+    pub fn ensure_user(&self, org: &str, name: &str, tier: Option<&str>) -> Result<(Caller, Option<Change>), Refused> {
+        check_name(name)?;
+        check_name(org)?;
+        if super::org_id(org) != self.id {
+            return Err(Refused::new(Code::Internal, "the organisation's id is not its name's"));
+        }
+        if let Some(tier) = tier
+            && !matches!(tier, "free" | "paid")
+        {
+            return Err(Refused::new(Code::BodyInvalid, "`tier` is `free` or `paid`"));
+        }
+        let known = self.names.get(name).and_then(|id| self.users.get(id));
+        let user = UserRow {
+            id: known.map_or_else(|| ids::named_id("user", &format!("{org}/{name}")), |known| known.id),
+            name: name.to_owned(),
+            tier: tier.or(known.map(|known| known.tier.as_str())).unwrap_or("free").to_owned(),
+        };
+        let caller = Caller {
+            user_id: user.id,
+            name: user.name.clone(),
+            org_id: self.id,
+            org: org.to_owned(),
+            tier: user.tier.clone(),
+        };
+        let org_row = self.org.is_none().then(|| OrgRow { name: org.to_owned() });
+        let change = (known != Some(&user)).then_some(Change::User(org_row, user));
+        Ok((caller, change))
+    }
+
+    /// The user with this name or id.
+    #[must_use]
+    pub fn find_user(&self, user: &str) -> Option<&UserRow> {
+        let by_id = || user.parse::<Uuid>().ok().and_then(|id| self.users.get(&id));
+        self.names.get(user).and_then(|id| self.users.get(id)).or_else(by_id)
+    }
+
+    /// The caller's own and shared workspaces, oldest first.
+    ///
+    /// # Errors
+    /// `cursor_invalid`.
+    pub fn workspaces(&self, caller: &Caller, page: &PageRequest) -> Result<Paged<Uuid>, Refused> {
+        let after = paging::after(page)?.map(|after| parse_place(&after).ok_or(Code::CursorInvalid)).transpose()?;
+        let nothing = BTreeSet::new();
+        let own = self.by_user.get(&caller.user_id).unwrap_or(&nothing);
+        let open = if caller.org_id == self.id { &self.open } else { &nothing };
+        let from = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
+        let range = (from, std::ops::Bound::Unbounded);
+        // Enough of both for the page and the one that says that there is more.
+        let many = page.limit.min(paging::PAGE_ITEMS) + 1;
+        let places: BTreeSet<Place> =
+            own.range(range).take(many).chain(open.range(range).take(many)).copied().collect();
+        let page = paging::cut(places, page.limit, |(at, id)| format!("{}:{id}", at.unix_timestamp_nanos()));
+        Ok(Paged { items: page.items.into_iter().map(|(_, id)| id).collect(), next_cursor: page.next_cursor })
+    }
+
+    /// What is to be committed so that the index holds a workspace's row; `None` when it holds one as new.
+    #[must_use]
+    pub fn project(&self, row: WorkspaceRow, now: OffsetDateTime) -> Option<Change> {
+        let newer = self.workspaces.get(&row.id).is_none_or(|known| known.row.version < row.version);
+        newer.then(|| {
+            let deleted_at = row.deleted.then_some(now);
+            let row = if row.deleted { WorkspaceRow { members: Vec::new(), ..row } } else { row };
+            Change::Workspace(Indexed { row, deleted_at })
+        })
+    }
+
+    /// What is to be committed so that a one-time word is used up; `None` when it was, or has expired.
+    ///
+    /// # Errors
+    /// `body_invalid` for a word that is too long.
+    pub fn use_once(
+        &self,
+        nonce: &str,
+        expires_at: OffsetDateTime,
+        now: OffsetDateTime,
+    ) -> Result<Option<Change>, Refused> {
+        if nonce.is_empty() || nonce.len() > NONCE_BYTES {
+            return Err(Refused::new(Code::BodyInvalid, format!("a one-time word has 1 to {NONCE_BYTES} bytes")));
+        }
+        let word = once_key(nonce);
+        let first = !self.once.contains_key(&word) && expires_at > now;
+        Ok(first.then_some(Change::Once(word, expires_at)))
+    }
+
+    /// Forgets what need not be remembered any more; says which rows.
+    pub fn prune(&mut self, now: OffsetDateTime) -> Vec<String> {
+        let mut rows = Vec::new();
+        while self.once_ends.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, word)) = self.once_ends.pop_first()
+        {
+            self.once.remove(&word);
+            rows.push(format!("once/{word}"));
+        }
+        while self.deleted.first().is_some_and(|(at, _)| now - *at >= DELETED_KEPT)
+            && let Some((_, id)) = self.deleted.pop_first()
+        {
+            self.workspaces.remove(&id);
+            rows.push(format!("workspace/{id}"));
+        }
+        rows
+    }
+
+    /// The rows of a change.
+    #[must_use]
+    pub fn commit(&self, change: &Change) -> Commit {
+        let mut commit = Commit::default();
+        match change {
+            Change::User(org, user) => {
+                if let Some(org) = org {
+                    commit.put_json("org", org);
+                }
+                commit.put_json(format!("user/{}", user.id), user);
+                commit.index.push((user.id, self.id));
+            }
+            Change::Workspace(indexed) => commit.put_json(format!("workspace/{}", indexed.row.id), indexed),
+            Change::Once(word, expires_at) => {
+                commit.put_json(format!("once/{word}"), &OnceRow { expires_at: *expires_at });
+            }
+        }
+        commit
+    }
+
+    /// A change has landed.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::User(org, user) => {
+                if let Some(org) = org {
+                    self.org = Some(org.clone());
+                }
+                self.names.insert(user.name.clone(), user.id);
+                self.users.insert(user.id, user.clone());
+            }
+            Change::Workspace(indexed) => self.index(indexed.clone()),
+            Change::Once(word, expires_at) => {
+                self.once.insert(word.clone(), *expires_at);
+                self.once_ends.insert((*expires_at, word.clone()));
+            }
+        }
+    }
+
+    fn index(&mut self, indexed: Indexed) {
+        let id = indexed.row.id;
+        if let Some(old) = self.workspaces.remove(&id) {
+            let place = (old.row.created_at, id);
+            for (user, _) in &old.row.members {
+                if let Some(places) = self.by_user.get_mut(user) {
+                    places.remove(&place);
+                    if places.is_empty() {
+                        self.by_user.remove(user);
+                    }
+                }
+            }
+            self.open.remove(&place);
+            if let Some(at) = old.deleted_at {
+                self.deleted.remove(&(at, id));
+            }
+        }
+        let place = (indexed.row.created_at, id);
+        if let Some(at) = indexed.deleted_at {
+            self.deleted.insert((at, id));
+        } else {
+            for (user, _) in &indexed.row.members {
+                self.by_user.entry(*user).or_default().insert(place);
+            }
+            if indexed.row.home && indexed.row.sharing_mode != SharingMode::Private {
+                self.open.insert(place);
+            }
+        }
+        self.workspaces.insert(id, indexed);
+    }
+}
+
+fn parse_place(text: &str) -> Option<Place> {
+    let (nanos, id) = text.split_once(':')?;
+    Some((OffsetDateTime::from_unix_timestamp_nanos(nanos.parse().ok()?).ok()?, id.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::{Role, tenant::org_id};
+
+    const T0: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn org() -> State {
+        State { id: org_id("acme"), ..State::default() }
+    }
+
+    fn user(state: &mut State, name: &str) -> Caller {
+        let (caller, change) = state.ensure_user("acme", name, None).unwrap();
+        state.apply(&change.unwrap());
+        caller
+    }
+
+    fn row(n: u128, version: u64, members: &[Uuid]) -> WorkspaceRow {
+        WorkspaceRow {
+            id: Uuid::from_u128(n),
+            version,
+            owner_id: Uuid::nil(),
+            members: members.iter().map(|user| (*user, Role::Edit)).collect(),
+            sharing_mode: SharingMode::Private,
+            home: true,
+            deleted: false,
+            created_at: T0 + Duration::seconds(i64::try_from(n).unwrap()),
+        }
+    }
+
+    fn project(state: &mut State, row: WorkspaceRow) {
+        if let Some(change) = state.project(row, T0) {
+            state.apply(&change);
+        }
+    }
+
+    fn listed(state: &State, caller: &Caller) -> Vec<u128> {
+        let page = PageRequest { limit: 100, cursor: None };
+        state.workspaces(caller, &page).unwrap().items.iter().map(Uuid::as_u128).collect()
+    }
+
+    #[test]
+    fn a_user_is_made_once() {
+        let mut state = org();
+        let ann = user(&mut state, "ann");
+        let (again, change) = state.ensure_user("acme", "ann", None).unwrap();
+        assert_eq!((&again, change.is_none()), (&ann, true));
+        let (paid, change) = state.ensure_user("acme", "ann", Some("paid")).unwrap();
+        assert_eq!((paid.user_id, paid.tier.as_str(), change.is_some()), (ann.user_id, "paid", true));
+        assert_eq!(state.find_user("ann").unwrap().id, ann.user_id);
+        assert_eq!(state.find_user(&ann.user_id.to_string()).unwrap().name, "ann");
+        for bad in ["", "a b", "ä", &"x".repeat(65), "a/b"] {
+            assert_eq!(state.ensure_user("acme", bad, None).unwrap_err().code, Code::NameInvalid);
+        }
+        assert_eq!(state.ensure_user("acme", "a", Some("gold")).unwrap_err().code, Code::BodyInvalid);
+    }
+
+    #[test]
+    fn an_older_row_changes_nothing_not_even_after_a_deletion() {
+        let mut state = org();
+        let ann = user(&mut state, "ann");
+        project(&mut state, row(1, 2, &[ann.user_id]));
+        project(&mut state, row(1, 1, &[]));
+        assert_eq!(listed(&state, &ann), [1]);
+        project(&mut state, WorkspaceRow { deleted: true, ..row(1, 3, &[ann.user_id]) });
+        project(&mut state, row(1, 2, &[ann.user_id]));
+        assert_eq!(listed(&state, &ann), [] as [u128; 0]);
+        assert_eq!(state.prune(T0 + DELETED_KEPT).len(), 1);
+    }
+
+    #[test]
+    fn own_and_open_workspaces_are_listed_in_pages_oldest_first() {
+        let mut state = org();
+        let (ann, ben) = (user(&mut state, "ann"), user(&mut state, "ben"));
+        for n in 1..=9 {
+            let open = if n % 3 == 0 { SharingMode::View } else { SharingMode::Private };
+            project(
+                &mut state,
+                WorkspaceRow { sharing_mode: open, ..row(n, 1, &[if n % 2 == 0 { ann.user_id } else { ben.user_id }]) },
+            );
+        }
+        assert_eq!(listed(&state, &ann), [2, 3, 4, 6, 8, 9]);
+        let (mut seen, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = state.workspaces(&ann, &PageRequest { limit: 2, cursor }).unwrap();
+            seen.extend(page.items.iter().map(Uuid::as_u128));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, [2, 3, 4, 6, 8, 9]);
+    }
+
+    #[test]
+    fn a_word_is_used_once() {
+        let mut state = org();
+        let soon = T0 + Duration::seconds(10);
+        let change = state.use_once("word", soon, T0).unwrap().unwrap();
+        state.apply(&change);
+        assert!(state.use_once("word", soon, T0).unwrap().is_none());
+        assert!(state.use_once("late", T0, T0).unwrap().is_none(), "it has expired");
+        assert_eq!(state.prune(soon).len(), 1);
+    }
+}

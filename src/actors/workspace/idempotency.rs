@@ -1,0 +1,156 @@
+//! Answers kept under idempotency keys: a retry within 24 hours gets the first answer again and does nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::WorkspaceAnswer;
+use crate::actors::{Code, Idempotency, Refused};
+
+/// How long an answer is kept.
+pub const KEEP: Duration = Duration::hours(24);
+/// The most answers that one workspace keeps; past it the oldest go first.
+pub const ANSWERS: usize = 20_000;
+
+/// Who asked, and the hash of under which key: `idem/<user>/<hash>`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    user: Uuid,
+    hash: String,
+}
+
+impl Key {
+    /// The key of this request.
+    #[must_use]
+    pub fn of(user: Uuid, idempotency: &Idempotency) -> Self {
+        Self { user, hash: blake3::hash(idempotency.key.as_bytes()).to_hex().as_str()[..32].to_owned() }
+    }
+
+    /// The row it is kept in.
+    #[must_use]
+    pub fn row(&self) -> String {
+        format!("{ROWS}{}/{}", self.user, self.hash)
+    }
+
+    /// The key of a row.
+    #[must_use]
+    pub fn of_row(row: &str) -> Option<Self> {
+        let (user, hash) = row.strip_prefix(ROWS)?.split_once('/')?;
+        Some(Self { user: user.parse().ok()?, hash: hash.to_owned() })
+    }
+}
+
+/// Where the rows of kept answers begin.
+pub const ROWS: &str = "idem/";
+
+/// A kept answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Of the request it answers.
+    pub fingerprint: String,
+    /// The answer.
+    pub answer: Result<WorkspaceAnswer, Refused>,
+    /// Since when.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+}
+
+/// Whether an answer is kept: the state of things may let a retry succeed after 429 and 5xx.
+#[must_use]
+pub const fn kept(answer: &Result<WorkspaceAnswer, Refused>) -> bool {
+    match answer {
+        Ok(_) => true,
+        Err(refused) => refused.code.status() != 429 && refused.code.status() < 500,
+    }
+}
+
+/// All kept answers of a workspace.
+#[derive(Debug, Default)]
+pub struct Answers {
+    kept: HashMap<Key, Kept>,
+    ages: BTreeSet<(OffsetDateTime, Key)>,
+}
+
+impl Answers {
+    /// The answers of these rows.
+    #[must_use]
+    pub fn load(rows: BTreeMap<Key, Kept>) -> Self {
+        let mut answers = Self::default();
+        for (key, kept) in rows {
+            answers.keep(key, kept);
+        }
+        answers
+    }
+
+    /// The answer to give again, if there is one.
+    ///
+    /// # Errors
+    /// `idempotency_key_reused` when the key answered another request.
+    pub fn find(
+        &self,
+        key: &Key,
+        fingerprint: &str,
+        now: OffsetDateTime,
+    ) -> Result<Option<&Result<WorkspaceAnswer, Refused>>, Refused> {
+        match self.kept.get(key).filter(|kept| now - kept.at < KEEP) {
+            None => Ok(None),
+            Some(kept) if kept.fingerprint == fingerprint => Ok(Some(&kept.answer)),
+            Some(_) => Err(Code::IdempotencyKeyReused.into()),
+        }
+    }
+
+    /// Keeps an answer.
+    pub fn keep(&mut self, key: Key, kept: Kept) {
+        if let Some(old) = self.kept.remove(&key) {
+            self.ages.remove(&(old.at, key.clone()));
+        }
+        self.ages.insert((kept.at, key.clone()));
+        self.kept.insert(key, kept);
+    }
+
+    /// Forgets what is too old or too much, at most a thousand at once; says which.
+    pub fn prune(&mut self, now: OffsetDateTime) -> Vec<Key> {
+        let mut gone = Vec::new();
+        while gone.len() < 1000
+            && let Some((at, _)) = self.ages.first()
+            && (now - *at >= KEEP || self.kept.len() > ANSWERS)
+            && let Some((_, key)) = self.ages.pop_first()
+        {
+            self.kept.remove(&key);
+            gone.push(key);
+        }
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    #[test]
+    fn an_answer_is_given_again_for_a_day_and_only_to_the_same_request() {
+        let idempotency = Idempotency { key: "k".into(), fingerprint: "f".into() };
+        let key = Key::of(Uuid::from_u128(7), &idempotency);
+        assert_eq!(Key::of_row(&key.row()), Some(key.clone()));
+        let mut answers = Answers::default();
+        assert_eq!(answers.find(&key, "f", T0), Ok(None));
+        answers.keep(key.clone(), Kept { fingerprint: "f".into(), answer: Ok(WorkspaceAnswer::Done), at: T0 });
+        assert_eq!(answers.find(&key, "f", T0), Ok(Some(&Ok(WorkspaceAnswer::Done))));
+        assert_eq!(answers.find(&key, "g", T0).unwrap_err().code, Code::IdempotencyKeyReused);
+        assert_eq!(answers.find(&key, "g", T0 + KEEP), Ok(None));
+        assert_eq!(answers.prune(T0), []);
+        assert_eq!(answers.prune(T0 + KEEP), [key]);
+    }
+
+    #[test]
+    fn what_a_retry_may_change_is_not_kept() {
+        assert!(kept(&Ok(WorkspaceAnswer::Done)));
+        assert!(kept(&Err(Code::PathExists.into())));
+        assert!(!kept(&Err(Code::QuotaExceeded.into())));
+        assert!(!kept(&Err(Code::Retry.into())));
+    }
+}
