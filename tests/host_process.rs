@@ -18,7 +18,7 @@ use playhouse::{
 };
 use playhouse_protocol::{
     codec,
-    handshake::Hello,
+    handshake::{self, Challenge, HANDSHAKE_BYTES, Hello, Proof},
     host::{
         AGENTS_SOCKET, Arrived, CONTROL_SOCKET, EgressRule, EndCause, FromHost, Held, HostError, Limits, SandboxSpec,
         ToHost, host_id,
@@ -495,6 +495,44 @@ async fn without_isolation_the_agent_is_a_plain_child() {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         assert!(stat.is_empty() || stat.contains(") Z "), "what it started is dead too: {stat}");
         assert!(!workspace.exists());
+        node.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+}
+
+/// With the real agent: `PLAYHOUSE_TEST_AGENT=target/debug/playhouse-agent`.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_real_agent_proves_itself_in_time() {
+    let Some(agent) = std::env::var_os("PLAYHOUSE_TEST_AGENT") else {
+        eprintln!("skipped: PLAYHOUSE_TEST_AGENT names no agent");
+        return;
+    };
+    let Some(mut world) = World::new(false) else { return };
+    world.config.agent = agent.into();
+    let host = world.host();
+    let mut node = world.node(1).await;
+    blocking(move || {
+        for _ in 0..5 {
+            let spec = spec();
+            let begin = Instant::now();
+            node.create(&spec, 1).expect("made");
+            let made = begin.elapsed();
+            let (hello, mut agent) = node.agent();
+            let dialled = begin.elapsed();
+            let key = handshake::token_hash(&spec.token);
+            let nonce = [3; 32];
+            let challenge = Challenge { epoch: 1, nonce, mac: handshake::owner_mac(&key, &hello, 1, &nonce) };
+            agent.stream.write_all(&codec::encode_prefixed(&challenge).expect("encoded")).expect("written");
+            let mut prefix = [0; 4];
+            agent.stream.read_exact(&mut prefix).expect("an answer");
+            let mut frame = vec![0; codec::prefixed_length(prefix, HANDSHAKE_BYTES).expect("a length")];
+            agent.stream.read_exact(&mut frame).expect("a proof");
+            let proof: Proof = codec::decode(&frame).expect("a proof");
+            assert_eq!(proof.mac, handshake::agent_mac(&key, &hello, 1, &nonce));
+            eprintln!("made in {made:?}, dialled after {dialled:?}, proven after {:?}", begin.elapsed());
+            node.end(spec.sandbox_id, 1).expect("ended");
+        }
         node.send(&ToHost::Leave);
     })
     .await;

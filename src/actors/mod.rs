@@ -3,17 +3,17 @@
 //! Every entity is reached through its [`EntityRef`](crate::cluster::EntityRef) and answers *commands*: plain data that
 //! says who asks ([`Caller`]) and what. A command is refused with a [`Refused`], whose [`Code`] is the contract's word.
 
+pub mod refusal;
+pub mod views;
+pub mod paging;
+pub mod node;
+pub mod tenant;
+pub mod workspace;
+pub mod sandbox;
+pub mod process;
+pub mod session;
 pub mod agent_link;
 pub mod host;
-pub mod node;
-pub mod paging;
-pub mod process;
-pub mod refusal;
-pub mod sandbox;
-pub mod session;
-pub mod tenant;
-pub mod views;
-pub mod workspace;
 
 pub use node::Node;
 pub use refusal::{Code, Refused};

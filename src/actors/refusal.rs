@@ -60,6 +60,7 @@ codes! {
     InstanceTypeUnknown = "instance_type_unknown", 422, "No such instance type";
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     IdempotencyKeyInvalid = "idempotency_key_invalid", 422, "The idempotency key is empty or longer than 128 characters";
+    UpgradeRequired = "upgrade_required", 426, "A WebSocket is needed here";
     InputFull = "input_full", 429, "The program has not read its input";
     RateLimited = "rate_limited", 429, "Too many requests";
     QuotaExceeded = "quota_exceeded", 429, "The quota is used up";

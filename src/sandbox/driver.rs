@@ -2,34 +2,24 @@
 //! thread that may.
 
 use std::{
-    fmt, fs,
-    io::{self, Read, Write},
+    fmt, fs, io,
     ops::Range as Span,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
     time::Duration,
 };
 
-use playhouse_protocol::{
-    host::{SandboxSpec, Usage},
-    templates,
-};
-use rustix::event::{PollFd, PollFlags};
+use playhouse_protocol::host::{SandboxSpec, Usage};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     cgroup::{self, Cgroup},
-    disk, environment, plain,
+    contained::Contained,
+    disk, plain,
     process::ProcessRef,
     ranges::{self, Range},
-    request::{Reply, Request},
-    skeleton,
-    toolchains::{self, Toolchain},
+    skeleton, toolchains,
 };
-
-/// How long making one sandbox may take before its process is killed. It takes a tenth of a second.
-const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// How long a killed init may take to be dead.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -111,14 +101,6 @@ pub enum Driver {
     Contained(Contained),
     /// Nobody isolates anything.
     Plain(Paths),
-}
-
-/// The hardened container.
-#[derive(Debug)]
-pub struct Contained {
-    paths: Paths,
-    root: PathBuf,
-    toolchains: Vec<Toolchain>,
 }
 
 impl Driver {
@@ -254,7 +236,7 @@ impl Driver {
         match self {
             Self::Contained(contained) => {
                 let scratch = self.scratch(slot).join("runtime");
-                let init = contained.start(slot, spec, scratch, self.sockets(slot), arguments)?;
+                let init = contained.start((slot.place, &slot.dir), spec, scratch, self.sockets(slot), arguments)?;
                 if let Some(range) = &mut slot.range {
                     range.note_init(init).map_err(StepError::at("note the init"))?;
                 }
@@ -380,104 +362,6 @@ impl Driver {
             // What can't be removed is found again by the next host.
             let _ = fs::remove_dir_all(paths.run_dir.join(name));
         }
-    }
-}
-
-impl Contained {
-    fn spares(&self) -> PathBuf {
-        self.paths.data_dir.join("spares")
-    }
-
-    fn start(
-        &self,
-        slot: &Slot,
-        spec: &SandboxSpec,
-        scratch: PathBuf,
-        sockets: PathBuf,
-        arguments: Option<Vec<String>>,
-    ) -> Result<ProcessRef, StepError> {
-        let Place::Contained { n } = slot.place else {
-            return Err(StepError::new("find the sandbox's place", "it is not a container's"));
-        };
-        let template = templates::find(&spec.template)
-            .ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
-        let image = slot.dir.join("disk.img");
-        disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
-        let toolchains: Vec<Toolchain> =
-            self.toolchains.iter().filter(|found| template.toolchains.contains(&found.name)).cloned().collect();
-        let cgroup = Cgroup::new(&self.paths.host_id, n).map_err(StepError::at("find the cgroups"))?;
-        let request = Request {
-            sandbox_id: spec.sandbox_id,
-            first_id: ranges::base(n),
-            disk: image,
-            root: self.root.clone(),
-            stage: self.paths.run_dir.join("stage"),
-            scratch,
-            sockets,
-            log: slot.dir.join("agent.log"),
-            toolchains: toolchains
-                .iter()
-                .filter(|found| found.bound)
-                .map(|found| (found.name.to_owned(), found.prefix.clone()))
-                .collect(),
-            cgroup: cgroup.path(),
-            cpu_millis: spec.limits.cpu_millis,
-            memory_bytes: spec.limits.memory_bytes,
-            swap_limit: cgroup::has_swap_limit(),
-            pids: spec.limits.pids,
-            variables: environment::variables(spec.sandbox_id, &toolchains),
-            arguments: arguments.unwrap_or_else(|| vec![skeleton::AGENT.to_owned()]),
-            token: spec.token,
-        };
-        let init = match self.ask(&request)? {
-            Reply::Started(init) => init,
-            Reply::Failed { step, detail } => return Err(StepError { step, detail }),
-        };
-        match cgroup.verify(&spec.limits) {
-            Ok(()) => Ok(init),
-            Err(error) => {
-                init.kill().map_err(StepError::at("kill the init"))?;
-                Err(StepError::at("check the limits")(error))
-            }
-        }
-    }
-
-    /// Has the request done by a fresh process.
-    fn ask(&self, request: &Request) -> Result<Reply, StepError> {
-        let text = serde_json::to_vec(request).map_err(StepError::at("write the request"))?;
-        let mut child = Command::new(&self.paths.program)
-            .args(["__runtime", "run"])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(StepError::at("start the runtime"))?;
-        let told = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&text));
-        let mut answer = Vec::new();
-        let heard = match child.stdout.take() {
-            Some(mut stdout) => wait_readable(&stdout, START_LIMIT)
-                .and_then(|()| (&mut stdout).take(64 * 1024).read_to_end(&mut answer).map(|_| ())),
-            None => Ok(()),
-        };
-        if heard.is_err() {
-            // Its reply below is empty then, and the caller ends what there is of the sandbox.
-            let _ = child.kill();
-        }
-        let status = child.wait().map_err(StepError::at("wait for the runtime"))?;
-        told.and(heard).map_err(StepError::at("ask the runtime"))?;
-        serde_json::from_slice(&answer)
-            .map_err(|_| StepError::new("ask the runtime", format!("it ended with {status}")))
-    }
-}
-
-fn wait_readable(file: &impl std::os::fd::AsFd, limit: Duration) -> io::Result<()> {
-    let timeout = rustix::event::Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: 0 };
-    match rustix::event::poll(&mut [PollFd::new(file, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "it did not answer")),
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 

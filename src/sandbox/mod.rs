@@ -7,6 +7,7 @@
 mod atomic;
 pub mod bundle;
 pub mod cgroup;
+pub mod contained;
 pub mod disk;
 pub mod driver;
 pub mod environment;

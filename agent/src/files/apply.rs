@@ -66,12 +66,16 @@ impl Core {
 
     fn push_put(&self, version: u64, path: &str, node: &Node, content: Option<Temp>) -> io::Result<()> {
         let mut tree = self.tree();
-        if !tree.is_ours(path) || tree.versions.decided(path, version) {
+        if !tree.is_ours(path) {
             return Ok(());
         }
-        if *node != Node::Directory && tree.versions.decided_below(path, version) {
-            // A later report has made it a directory again; what it did not speak of was gone in between.
+        let decided = tree.versions.decided(path, version);
+        if *node != Node::Directory && (decided || tree.versions.decided_below(path, version)) {
+            // A later report has made something else of it; what that did not speak of was gone in between.
             return self.remove_undecided(&mut tree, path, version);
+        }
+        if decided {
+            return Ok(());
         }
         if self.is_ahead(&tree, path)? {
             tree.records.set(path, Record::unsettled(Some(node.clone())));
@@ -102,10 +106,13 @@ impl Core {
     /// # Errors
     /// The disk is full or something resists.
     pub fn put(&self, tree: &mut Tree, path: &str, node: &Node, content: Option<Temp>, version: u64) -> io::Result<()> {
-        tree.versions.touch(path, version);
         self.make_parents(tree, path, version)?;
         let before = self.root.look(path)?;
         let is_directory = before == Disk::Directory;
+        if !(is_directory && *node == Node::Directory) {
+            // A directory that is there already says nothing about what lies below it.
+            tree.versions.touch(path, version);
+        }
         if is_directory && *node != Node::Directory {
             self.root.remove(path)?;
         }

@@ -3,10 +3,13 @@
 //!
 //! It never waits for the link itself: frames are sent by tasks, so that the end of a link is always heard.
 
+mod answers;
+mod looking;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -23,9 +26,9 @@ use super::{
     flight::Flight,
     pending::{Due, Pending},
     report::{self, Built},
-    scan::{Findings, is_skipped, scan},
+    stamp::Disk,
     upload::{UploadEnd, Uploaded, upload},
-    watch::{Event, Watcher},
+    watch::Watcher,
 };
 use crate::environment::{self, Packed};
 
@@ -222,6 +225,14 @@ impl Engine {
             let mut tree = self.core.tree();
             tree.versions.end();
             for (path, disk) in told {
+                if disk == Disk::Absent {
+                    // If it was committed, the tree has lost all below.
+                    let below: Vec<String> = tree.records.below(&path).map(|(below, _)| below.to_owned()).collect();
+                    for below in below {
+                        self.pending.force(&below, now);
+                        tree.forced.insert(below, Disk::Absent);
+                    }
+                }
                 self.pending.force(&path, now);
                 tree.forced.insert(path, disk);
             }
@@ -347,145 +358,6 @@ impl Engine {
         });
     }
 
-    fn done(&mut self, done: Done) {
-        match done {
-            Done::Sent => {}
-            Done::Built { generation, built, named, started } => self.built(generation, built, named, started),
-            Done::Uploaded { generation, end, started } => self.upload_ended(generation, end, started),
-            Done::Packed { generation, tag, result } => {
-                if generation != self.link.generation {
-                    return;
-                }
-                match result {
-                    Ok(Packed::Whole) => {}
-                    // The link is gone; the node asks again on the next.
-                    Ok(Packed::Stopped) => {}
-                    Err(error) => self.send(AgentFrame::PackFailed { tag, detail: format!("{error:#}") }),
-                }
-            }
-        }
-    }
-
-    fn upload_ended(&mut self, generation: u64, end: UploadEnd, started: Duration) {
-        let now = self.now();
-        let urgent = self.uploading.take().unwrap_or(false);
-        match end {
-            UploadEnd::Sent(mut sent) if generation == self.link.generation => {
-                sent.due.urgent |= urgent;
-                self.pending.uploaded(&sent.due.path, sent.content.size, started, now);
-                self.uploaded.push(sent);
-            }
-            UploadEnd::Sent(Uploaded { mut due, .. }) | UploadEnd::Small(mut due) | UploadEnd::Stopped(mut due) => {
-                due.urgent |= urgent;
-                self.pending.give_back(due, now);
-            }
-            UploadEnd::Same => {}
-            UploadEnd::Changed(mut due) => {
-                due.urgent |= urgent;
-                self.pending.uploaded(&due.path, super::pending::SMALL + 1, started, now);
-                self.pending.retry(due, now);
-            }
-            UploadEnd::Unreadable(due, error) => {
-                let mut built = Built::default();
-                built.unreadable(&self.core, &due.path, &error);
-                self.name(built.left_out);
-            }
-        }
-    }
-
-    fn job_failed(&mut self) {
-        // What it was about is lost with it; a scan finds what there is to report.
-        if self.flight == Flight::Building {
-            self.core.tree().versions.end();
-            self.flight = Flight::Idle;
-        }
-        self.uploading = None;
-        self.lost_track = true;
-    }
-
-    fn built(&mut self, generation: u64, mut built: Built, named: Vec<(String, String)>, started: Duration) {
-        let now = self.now();
-        for due in std::mem::take(&mut built.rest) {
-            self.pending.give_back(due, now);
-        }
-        for due in std::mem::take(&mut built.retry) {
-            self.pending.retry(due, now);
-        }
-        for path in std::mem::take(&mut built.again) {
-            self.pending.mark(&path, true, now);
-        }
-        self.large.extend(std::mem::take(&mut built.large));
-        let fresh = self.name_new(std::mem::take(&mut built.left_out));
-        let mut left_out = named;
-        left_out.extend(fresh);
-        let mut tree = self.core.tree();
-        if generation != self.link.generation || self.link.outbox.is_none() {
-            // Nothing was sent, so nothing is settled: all of it is looked at again.
-            tree.versions.end();
-            for told in built.told {
-                self.pending.mark(&told.path, true, now);
-                if tree.forced.contains_key(&told.path) {
-                    self.pending.force(&told.path, now);
-                }
-            }
-            drop(tree);
-            self.to_name.extend(left_out);
-            self.flight = Flight::Idle;
-            return;
-        }
-        built.drop_stale(|path| tree.versions.is_touched(path));
-        if built.changes.is_empty() && left_out.is_empty() {
-            tree.versions.end();
-            drop(tree);
-            self.flight = Flight::Idle;
-        } else {
-            drop(tree);
-            self.batch += 1;
-            self.flight = Flight::Sent { batch: self.batch, told: built.told, named: left_out.clone(), started };
-            self.send(AgentFrame::Report { batch: self.batch, changes: built.changes, left_out });
-        }
-        for transfer in built.void {
-            self.send(AgentFrame::UploadVoid { transfer });
-        }
-    }
-
-    fn reported(&mut self, batch: u64, version: u64, refused: Vec<(String, String)>) {
-        let now = self.now();
-        let Some((told, started)) = self.flight.answered(batch) else { return };
-        let mut tree = self.core.tree();
-        let bytes: Vec<(String, u64)> = told
-            .iter()
-            .filter(|told| told.bytes > 0 && told.bytes <= playhouse_protocol::agent::INLINE_BYTES as u64)
-            .map(|told| (told.path.clone(), told.bytes))
-            .collect();
-        let again = super::flight::settle(&mut tree, told, version, &refused);
-        drop(tree);
-        for (path, bytes) in bytes {
-            self.pending.uploaded(&path, bytes, started, now);
-        }
-        for path in again {
-            self.pending.mark(&path, true, now);
-            self.pending.force(&path, now);
-        }
-    }
-
-    fn name(&mut self, left_out: Vec<(String, String)>) {
-        let fresh = self.name_new(left_out);
-        self.to_name.extend(fresh);
-    }
-
-    /// Those that were not named before.
-    fn name_new(&mut self, left_out: Vec<(String, String)>) -> Vec<(String, String)> {
-        let mut fresh = Vec::new();
-        for (path, why) in left_out {
-            if self.named.get(&path) != Some(&why) && self.named.len() < NAMED {
-                self.named.insert(path.clone(), why.clone());
-                fresh.push((path, why));
-            }
-        }
-        fresh
-    }
-
     /// Sends a frame from a task of its own. A link that ends first needs it no more.
     fn send(&mut self, frame: AgentFrame) {
         if let Some(outbox) = self.link.outbox.clone() {
@@ -494,69 +366,5 @@ impl Engine {
                 Done::Sent
             });
         }
-    }
-
-    /// Takes the events that have come.
-    async fn drain(&mut self) {
-        self.listen_at = self.now() + GATHER;
-        let (core, watcher) = (Arc::clone(&self.core), Arc::clone(&self.watcher));
-        let taken = tokio::task::spawn_blocking(move || {
-            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
-            let settings = core.settings();
-            let events = watcher.drain(|path| is_skipped(path, &settings));
-            let mut found = Vec::new();
-            for event in &events {
-                if let Event::Arrived { path } = event {
-                    found.push(scan(&core, &mut watcher, path, false));
-                }
-            }
-            (events, found)
-        });
-        let Ok((events, found)) = taken.await else {
-            self.lost_track = true;
-            return;
-        };
-        let now = self.now();
-        for event in events {
-            match event {
-                Event::Touched { path, wrote } => self.pending.mark(&path, wrote, now),
-                Event::Arrived { path } => self.pending.mark(&path, false, now),
-                Event::Left { path } => {
-                    self.pending.mark(&path, false, now);
-                    let tree = self.core.tree();
-                    tree.records.below(&path).for_each(|(below, _)| self.pending.mark(below, false, now));
-                }
-                Event::Odd { path } => self.name(vec![(path, "not_utf8".to_owned())]),
-                Event::Overflow => self.lost_track = true,
-            }
-        }
-        found.into_iter().for_each(|findings| self.take_findings(findings));
-    }
-
-    /// Walks what lies below `from`.
-    async fn scan(&mut self, from: String) {
-        let (core, watcher) = (Arc::clone(&self.core), Arc::clone(&self.watcher));
-        let scanned = tokio::task::spawn_blocking(move || {
-            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
-            let findings = scan(&core, &mut watcher, &from, true);
-            (findings, watcher.blind().map(str::to_owned))
-        });
-        let Ok((findings, blind)) = scanned.await else { return };
-        self.take_findings(findings);
-        if let Some(why) = blind {
-            if self.scan_at.is_none() {
-                let detail = format!("not every folder can be watched ({why}); changes are looked for every 2 s");
-                self.core.tree().notice("watch_limit", detail);
-            }
-            self.scan_at = Some(self.now() + SCAN_EVERY);
-        }
-    }
-
-    fn take_findings(&mut self, findings: Findings) {
-        let now = self.now();
-        for (path, racy) in findings.changed {
-            self.pending.mark(&path, racy, now);
-        }
-        self.name(findings.odd.into_iter().map(|(path, why)| (path, why.to_owned())).collect());
     }
 }

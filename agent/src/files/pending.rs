@@ -120,12 +120,6 @@ impl Pending {
         self.items.values().any(|item| item.urgent)
     }
 
-    /// Whether `path` must be reported whatever it looks like.
-    #[must_use]
-    pub fn is_forced(&self, path: &str) -> bool {
-        self.items.get(path).is_some_and(|item| item.forced)
-    }
-
     /// Takes at most `most` paths that are due, in byte order; only urgent ones while there are any that are due.
     pub fn take(&mut self, most: usize, now: Duration) -> Vec<Due> {
         self.paces.retain(|_, pace| pace.next > now);

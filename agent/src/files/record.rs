@@ -108,12 +108,6 @@ impl Records {
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&str, &Record)> {
         self.map.iter().map(|(path, record)| (path.as_str(), record))
     }
-
-    /// How many there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.map.len()
-    }
 }
 
 /// What lies below a path sorts after `path/` and before `path0`, since `0` follows `/`.
@@ -139,6 +133,6 @@ mod tests {
         assert_eq!(below, ["/a/b", "/a/b/c"]);
         assert_eq!(records.below("").count(), 7);
         assert_eq!(records.remove_below("/a").len(), 2);
-        assert_eq!(records.len(), 5);
+        assert_eq!(records.iter().count(), 5);
     }
 }

@@ -86,19 +86,22 @@ fn weight(path: &str, content: u64) -> usize {
 }
 
 impl Built {
-    /// Whether there is anything to send.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.left_out.is_empty()
-    }
-
-    /// Drops the changes for which `stale` holds: a push has settled those paths meanwhile.
-    pub fn drop_stale(&mut self, stale: impl Fn(&str) -> bool) {
+    /// Drops the changes for which `stale` holds, since a push has been there meanwhile, and returns their paths.
+    pub fn drop_stale(&mut self, stale: impl Fn(&str) -> bool) -> Vec<String> {
         let keep: Vec<bool> = self.told.iter().map(|told| !stale(&told.path)).collect();
+        let stale = self.told.iter().zip(&keep).filter(|(_, keep)| !**keep).map(|(told, _)| told.path.clone());
+        let stale: Vec<String> = stale.collect();
         let mut kept = keep.iter();
-        self.changes.retain(|_| kept.next().copied().unwrap_or(true));
+        self.changes.retain(|change| {
+            let keep = kept.next().copied().unwrap_or(true);
+            if let (false, Change::Put { content: Some(Content::Transfer(transfer)), .. }) = (keep, change) {
+                self.void.push(*transfer);
+            }
+            keep
+        });
         let mut kept = keep.iter();
         self.told.retain(|_| kept.next().copied().unwrap_or(true));
+        stale
     }
 
     fn upload(&mut self, core: &Core, upload: Uploaded) {

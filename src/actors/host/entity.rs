@@ -6,12 +6,12 @@ use playhouse_protocol::{
     host::{EndCause, FromHost},
     ids,
 };
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use uuid::Uuid;
 
 use crate::{
     actors::{Node, sandbox::SandboxMessage},
-    cluster::{Entity, EntityRef, StartError},
+    cluster::{CallError, Entity, EntityRef, StartError},
 };
 
 /// The Host entity. Its id is the hash of its name.
@@ -37,6 +37,11 @@ pub enum HostMessage {
     },
     /// A sandbox is over.
     Forget(Uuid),
+    /// Which sandboxes are not over, as far as is known here.
+    Living {
+        /// Their ids.
+        reply: RpcReplyPort<Vec<Uuid>>,
+    },
 }
 
 impl ractor::Message for HostMessage {}
@@ -59,6 +64,14 @@ impl HostRef {
     /// Forgets a sandbox that is over.
     pub async fn forget(&self, sandbox: Uuid) {
         self.tell(HostMessage::Forget(sandbox)).await;
+    }
+
+    /// The sandboxes that are not over, as far as is known here: a node that stops ends them.
+    ///
+    /// # Errors
+    /// When the host's actor can't be asked.
+    pub async fn living(&self) -> Result<Vec<Uuid>, CallError> {
+        self.call(|reply| HostMessage::Living { reply }).await
     }
 
     async fn tell(&self, message: HostMessage) {
@@ -132,6 +145,10 @@ impl Actor for HostActor {
             }
             HostMessage::Forget(sandbox) => {
                 state.registered.remove(&sandbox);
+            }
+            HostMessage::Living { reply } => {
+                // Whoever no longer waits needs no answer.
+                let _ = reply.send(state.registered.iter().copied().collect());
             }
             HostMessage::Frame(FromHost::Welcome { name, isolation, held }) => {
                 match &isolation {

@@ -8,8 +8,8 @@
 //! Invariant: nothing is told to anybody (answer, event, push, acknowledgement) before the commit it comes from has
 //! landed.
 
-pub mod command;
 mod handle;
+pub mod command;
 pub mod message;
 pub mod tree;
 pub mod access;
@@ -33,9 +33,9 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
 pub use handle::Staged;
-pub use message::{AttachRefused, Attached, SaveOutcome, WorkspaceMessage};
+pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
+pub use message::{Attached, AttachRefused, SaveOutcome, WorkspaceMessage};
 pub use own::Own;
 
 /// The Workspace entity.

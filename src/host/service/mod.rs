@@ -1,6 +1,10 @@
 //! The task that owns every sandbox's life. It takes [`Event`]s one by one, asks the [`Machine`], and does what that
 //! says; whatever takes longer than a moment is done on another thread and comes back as an event.
 
+mod handover;
+mod lives;
+mod reconcile;
+
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -10,9 +14,7 @@ use std::{
 
 use playhouse_protocol::{
     handshake::Hello,
-    host::{
-        AGENTS_SOCKET, Arrived, CONTROL_SOCKET, EndCause, FromHost, HostError, SandboxSpec, ToHost, Usage, host_id,
-    },
+    host::{AGENTS_SOCKET, CONTROL_SOCKET, EndCause, FromHost, HostError, ToHost, Usage, host_id},
 };
 use rustix::net::SocketType;
 use tokio::{
@@ -28,16 +30,15 @@ use super::{
     HostConfig, HostFailure,
     agents::{self, Receiver},
     control::{self, Node},
-    machine::{Effect, Machine, failed},
+    machine::{Effect, Machine},
     place,
     record::{Cause, Record, Records},
     sandbox::{self, Made},
-    sockets, watch,
+    sockets,
 };
 use crate::sandbox::{
-    driver::{Driver, Paths, Place, Slot},
+    driver::{Driver, Paths, Slot},
     probe,
-    process::ProcessRef,
 };
 
 /// Events that may wait; whoever brings more waits too.
@@ -213,78 +214,6 @@ impl Service {
         Ok(service)
     }
 
-    /// Finds what a host before this one left: what runs is taken over, what has ended is held, what has no whole record
-    /// is removed.
-    fn reconcile(&mut self) -> std::io::Result<()> {
-        let mut known = Vec::new();
-        for record in self.records.load()? {
-            let id = record.sandbox_id;
-            let (Some(place), Some(init)) = (record.place, record.init) else {
-                // It was being made; the sweep below removes what there is, and its node may make it again.
-                self.records.remove(id, false)?;
-                continue;
-            };
-            if let Place::Contained { n } = place {
-                known.push(n);
-            }
-            match self.driver.adopt(id, &self.records.dir(id), place, Some(init)) {
-                Ok(slot) => self.adopt(record, slot, init),
-                Err(error) => {
-                    tracing::error!(sandbox_id = %id, %error, "a sandbox could not be taken over and is removed");
-                    known.retain(|n| place != Place::Contained { n: *n });
-                    if let Err(error) = init.kill() {
-                        tracing::error!(sandbox_id = %id, %error, "its init could not be killed");
-                    }
-                    self.records.remove(id, true)?;
-                }
-            }
-        }
-        let swept = self.driver.sweep(&known).map_err(std::io::Error::other)?;
-        if !swept.is_empty() {
-            tracing::warn!(?swept, "removed sandboxes that no record knew");
-        }
-        Ok(())
-    }
-
-    fn adopt(&mut self, mut record: Record, slot: Slot, init: ProcessRef) {
-        let id = record.sandbox_id;
-        if record.ended.is_none() && !init.exists() {
-            // It ended while no host looked; with what status, nobody knows.
-            record.ended = Some(Cause::AgentExited { status: 255 });
-        }
-        self.machine.adopt(id, record.epoch, record.ended.as_ref().map(EndCause::from));
-        let mut tasks = JoinSet::new();
-        let slot = Arc::new(Mutex::new(slot));
-        if record.ended.is_none() {
-            let opened =
-                sandbox::open_sockets(&self.driver, &lock(&slot), id, &record.egress(), &self.events, &mut tasks);
-            if let Err(error) = opened {
-                tracing::error!(sandbox_id = %id, %error, "a sandbox's sockets could not be opened again");
-            }
-            self.watch(id, init, &slot, &mut tasks);
-        }
-        tracing::info!(sandbox_id = %id, ended = record.ended.is_some(), "took over a sandbox");
-        self.entries.insert(id, Entry { record, slot: Some(slot), tasks, hello: None });
-    }
-
-    fn watch(&self, sandbox_id: Uuid, init: ProcessRef, slot: &SharedSlot, tasks: &mut JoinSet<()>) {
-        let (events, driver, slot) = (self.events.clone(), Arc::clone(&self.driver), Arc::clone(slot));
-        tasks.spawn(async move {
-            let status = match watch::ended(init).await {
-                Ok(status) => status,
-                Err(error) => {
-                    tracing::error!(%sandbox_id, %error, "a sandbox's init can't be watched");
-                    return;
-                }
-            };
-            let kills = tokio::task::spawn_blocking(move || driver.oom_kills(&lock(&slot))).await.unwrap_or(0);
-            let killed = status == 128 + libc::SIGKILL;
-            let cause = if killed && kills > 0 { EndCause::OutOfMemory } else { EndCause::AgentExited { status } };
-            // The service is gone when the host ends; its successor sees it too.
-            let _ = events.send(Event::InitEnded { sandbox_id, cause }).await;
-        });
-    }
-
     /// Takes one event. Says whether the host should leave.
     fn take(&mut self, event: Event) -> bool {
         match event {
@@ -405,149 +334,6 @@ impl Service {
         }
     }
 
-    fn make(&mut self, spec: SandboxSpec, epoch: u64) {
-        let sandbox_id = spec.sandbox_id;
-        self.under_way += 1;
-        let record = Record::new(&spec, epoch);
-        let written = self.records.write(&record);
-        self.entries.insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), hello: None });
-        let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
-        tokio::task::spawn_blocking(move || {
-            let made = match written {
-                Ok(()) => sandbox::make(&driver, &spec, &dir, &events),
-                Err(error) => Made::failed(failed("write the sandbox's record", error.to_string())),
-            };
-            // The service is gone when the host ended; its successor finds a record without an init and removes it.
-            let _ = events.blocking_send(Event::Made { sandbox_id, made });
-            if let Err(error) = driver.refill(spec.limits.disk_bytes) {
-                tracing::warn!(%error, "no spare disk was prepared");
-            }
-        });
-    }
-
-    fn made(&mut self, sandbox_id: Uuid, made: Made) {
-        let Some(entry) = self.entries.get_mut(&sandbox_id) else { return };
-        let Made { slot, tasks, result } = made;
-        entry.tasks = tasks;
-        let left = slot.is_some();
-        entry.slot = slot.map(|slot| Arc::new(Mutex::new(slot)));
-        let result = match (result, entry.slot.clone()) {
-            (Ok(init), Some(slot)) => {
-                entry.record.place = Some(lock(&slot).place());
-                entry.record.init = Some(init);
-                let mut tasks = std::mem::take(&mut entry.tasks);
-                self.watch(sandbox_id, init, &slot, &mut tasks);
-                if let Some(entry) = self.entries.get_mut(&sandbox_id) {
-                    entry.tasks = tasks;
-                }
-                self.persist(sandbox_id);
-                Ok(())
-            }
-            (Ok(_), None) => Err(failed("make the sandbox", "it has no place")),
-            (Err(error), _) => {
-                tracing::error!(%sandbox_id, %error, "a sandbox could not be made");
-                Err(error)
-            }
-        };
-        if result.is_err() && !left {
-            self.entries.remove(&sandbox_id);
-            if let Err(error) = self.records.remove(sandbox_id, false) {
-                tracing::error!(%sandbox_id, %error, "a sandbox's record could not be removed");
-            }
-        }
-        let left = left && result.is_err();
-        let effects = self.machine.made(sandbox_id, result, left);
-        self.run_all(effects);
-    }
-
-    fn remove(&mut self, sandbox_id: Uuid) {
-        self.under_way += 1;
-        let events = self.events.clone();
-        let Some(entry) = self.entries.get_mut(&sandbox_id) else {
-            tokio::spawn(async move { events.send(Event::Removed { sandbox_id, result: Ok(()) }).await });
-            return;
-        };
-        entry.tasks.abort_all();
-        entry.hello = None;
-        let (driver, slot, init) = (Arc::clone(&self.driver), entry.slot.clone(), entry.record.init);
-        tokio::task::spawn_blocking(move || {
-            let result = slot.map_or(Ok(()), |slot| driver.end(&mut lock(&slot), init));
-            let result = result.map_err(|error| failed(&error.step, error.detail));
-            // The service is gone when the host ended; the next End is done by its successor.
-            let _ = events.blocking_send(Event::Removed { sandbox_id, result });
-        });
-    }
-
-    fn removed(&mut self, sandbox_id: Uuid, result: Result<(), HostError>) {
-        let result = result.and_then(|()| {
-            self.records
-                .remove(sandbox_id, true)
-                .map_err(|error| failed("remove the sandbox's record", error.to_string()))
-        });
-        match &result {
-            Ok(()) => {
-                self.entries.remove(&sandbox_id);
-            }
-            Err(error) => tracing::error!(%sandbox_id, %error, "a sandbox could not be removed"),
-        }
-        let effects = self.machine.removed(sandbox_id, result);
-        self.run_all(effects);
-    }
-
-    fn freeze(&mut self, sandbox_id: Uuid, frozen: bool) {
-        self.under_way += 1;
-        let events = self.events.clone();
-        let found = self.entries.get(&sandbox_id).and_then(|entry| Some((entry.slot.clone()?, entry.record.init?)));
-        let driver = Arc::clone(&self.driver);
-        tokio::task::spawn_blocking(move || {
-            let result = match found {
-                Some((slot, init)) => driver
-                    .freeze(&lock(&slot), init, frozen)
-                    .map_err(|error| failed("freeze the sandbox", error.to_string())),
-                None => Err(HostError::Unknown),
-            };
-            // As above.
-            let _ = events.blocking_send(Event::Frozen { sandbox_id, result });
-        });
-    }
-
-    /// An agent dialled: the node takes it, or it is held for the node that comes.
-    fn arrived(&mut self, hello: Hello, stream: UnixStream) {
-        let id = hello.sandbox_id;
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        entry.hello = Some((hello, stream, Instant::now()));
-        self.hand_over(id);
-    }
-
-    fn hand_over_all(&mut self) {
-        let waiting: Vec<Uuid> =
-            self.entries.iter().filter(|(_, entry)| entry.hello.is_some()).map(|(id, _)| *id).collect();
-        for id in waiting {
-            self.hand_over(id);
-        }
-    }
-
-    fn hand_over(&mut self, sandbox_id: Uuid) {
-        let Some(node) = &self.node else { return };
-        // A node's two connections come from one process.
-        while let Some(place) = self.receivers.iter().rposition(|receiver| receiver.peer.pid == node.peer.pid) {
-            let Some((hello, stream, _)) = self.entries.get_mut(&sandbox_id).and_then(|entry| entry.hello.take())
-            else {
-                return;
-            };
-            match self.receivers[place].hand_over(&Arrived { hello: hello.clone() }, &stream) {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(%sandbox_id, %error, "an agent could not be handed over");
-                    self.receivers.remove(place);
-                    if let Some(entry) = self.entries.get_mut(&sandbox_id) {
-                        entry.hello = Some((hello, stream, Instant::now()));
-                    }
-                }
-            }
-        }
-    }
-
     fn beat(&mut self, measure: bool) {
         self.tell(FromHost::Beat);
         for entry in self.entries.values_mut() {
@@ -561,30 +347,6 @@ impl Service {
             self.measuring = true;
             self.measure(all, true);
         }
-    }
-
-    fn measure(&self, ids: Vec<Uuid>, round: bool) {
-        let found: Vec<_> = ids
-            .into_iter()
-            .filter_map(|id| {
-                let entry = self.entries.get(&id)?;
-                Some((id, entry.slot.clone()?, entry.record.init?, self.records.dir(id)))
-            })
-            .collect();
-        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
-        tokio::task::spawn_blocking(move || {
-            let usages = found
-                .into_iter()
-                .filter_map(|(id, slot, init, dir)| {
-                    sandbox::bound_log(&dir);
-                    // One that is being frozen or removed is measured another time.
-                    let slot = slot.try_lock().ok()?;
-                    Some((id, driver.usage(&slot, init).ok()?))
-                })
-                .collect();
-            // Without the service nobody wants to know.
-            let _ = events.blocking_send(Event::Usage { usages, round });
-        });
     }
 
     fn leave(self, run_dir: &std::path::Path) {

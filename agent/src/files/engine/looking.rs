@@ -1,0 +1,75 @@
+//! Finding out what has changed: events, and scans where events do not tell.
+
+use std::sync::{Arc, PoisonError};
+
+use super::{Engine, GATHER, SCAN_EVERY};
+use crate::files::{
+    scan::{Findings, is_skipped, scan},
+    watch::Event,
+};
+
+impl Engine {
+    /// Takes the events that have come.
+    pub(super) async fn drain(&mut self) {
+        self.listen_at = self.now() + GATHER;
+        let (core, watcher) = (Arc::clone(&self.core), Arc::clone(&self.watcher));
+        let taken = tokio::task::spawn_blocking(move || {
+            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+            let settings = core.settings();
+            let events = watcher.drain(|path| is_skipped(path, &settings));
+            let mut found = Vec::new();
+            for event in &events {
+                if let Event::Arrived { path } = event {
+                    found.push(scan(&core, &mut watcher, path, false));
+                }
+            }
+            (events, found)
+        });
+        let Ok((events, found)) = taken.await else {
+            self.lost_track = true;
+            return;
+        };
+        let now = self.now();
+        for event in events {
+            match event {
+                Event::Touched { path, wrote } => self.pending.mark(&path, wrote, now),
+                Event::Arrived { path } => self.pending.mark(&path, false, now),
+                Event::Left { path } => {
+                    self.pending.mark(&path, false, now);
+                    let tree = self.core.tree();
+                    tree.records.below(&path).for_each(|(below, _)| self.pending.mark(below, false, now));
+                }
+                Event::Odd { path } => self.name(vec![(path, "not_utf8".to_owned())]),
+                Event::Overflow => self.lost_track = true,
+            }
+        }
+        found.into_iter().for_each(|findings| self.take_findings(findings));
+    }
+
+    /// Walks what lies below `from`.
+    pub(super) async fn scan(&mut self, from: String) {
+        let (core, watcher) = (Arc::clone(&self.core), Arc::clone(&self.watcher));
+        let scanned = tokio::task::spawn_blocking(move || {
+            let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
+            let findings = scan(&core, &mut watcher, &from, true);
+            (findings, watcher.blind().map(str::to_owned))
+        });
+        let Ok((findings, blind)) = scanned.await else { return };
+        self.take_findings(findings);
+        if let Some(why) = blind {
+            if self.scan_at.is_none() {
+                let detail = format!("not every folder can be watched ({why}); changes are looked for every 2 s");
+                self.core.tree().notice("watch_limit", detail);
+            }
+            self.scan_at = Some(self.now() + SCAN_EVERY);
+        }
+    }
+
+    fn take_findings(&mut self, findings: Findings) {
+        let now = self.now();
+        for (path, racy) in findings.changed {
+            self.pending.mark(&path, racy, now);
+        }
+        self.name(findings.odd.into_iter().map(|(path, why)| (path, why.to_owned())).collect());
+    }
+}

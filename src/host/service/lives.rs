@@ -1,0 +1,146 @@
+//! What the machine decides for a sandbox, begun here on other threads, and what comes back.
+
+use std::sync::{Arc, Mutex};
+
+use playhouse_protocol::host::{HostError, SandboxSpec};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::{Entry, Event, Service, lock};
+use crate::host::{
+    machine::failed,
+    record::Record,
+    sandbox::{self, Made},
+};
+
+impl Service {
+    pub(super) fn make(&mut self, spec: SandboxSpec, epoch: u64) {
+        let sandbox_id = spec.sandbox_id;
+        self.under_way += 1;
+        let record = Record::new(&spec, epoch);
+        let written = self.records.write(&record);
+        self.entries.insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), hello: None });
+        let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
+        tokio::task::spawn_blocking(move || {
+            let made = match written {
+                Ok(()) => sandbox::make(&driver, &spec, &dir, &events),
+                Err(error) => Made::failed(failed("write the sandbox's record", error.to_string())),
+            };
+            // The service is gone when the host ended; its successor finds a record without an init and removes it.
+            let _ = events.blocking_send(Event::Made { sandbox_id, made });
+            if let Err(error) = driver.refill(spec.limits.disk_bytes) {
+                tracing::warn!(%error, "no spare disk was prepared");
+            }
+        });
+    }
+
+    pub(super) fn made(&mut self, sandbox_id: Uuid, made: Made) {
+        let Some(entry) = self.entries.get_mut(&sandbox_id) else { return };
+        let Made { slot, tasks, result } = made;
+        entry.tasks = tasks;
+        let left = slot.is_some();
+        entry.slot = slot.map(|slot| Arc::new(Mutex::new(slot)));
+        let result = match (result, entry.slot.clone()) {
+            (Ok(init), Some(slot)) => {
+                entry.record.place = Some(lock(&slot).place());
+                entry.record.init = Some(init);
+                let mut tasks = std::mem::take(&mut entry.tasks);
+                self.watch(sandbox_id, init, &slot, &mut tasks);
+                if let Some(entry) = self.entries.get_mut(&sandbox_id) {
+                    entry.tasks = tasks;
+                }
+                self.persist(sandbox_id);
+                Ok(())
+            }
+            (Ok(_), None) => Err(failed("make the sandbox", "it has no place")),
+            (Err(error), _) => {
+                tracing::error!(%sandbox_id, %error, "a sandbox could not be made");
+                Err(error)
+            }
+        };
+        if result.is_err() && !left {
+            self.entries.remove(&sandbox_id);
+            if let Err(error) = self.records.remove(sandbox_id, false) {
+                tracing::error!(%sandbox_id, %error, "a sandbox's record could not be removed");
+            }
+        }
+        let left = left && result.is_err();
+        let effects = self.machine.made(sandbox_id, result, left);
+        self.run_all(effects);
+    }
+
+    pub(super) fn remove(&mut self, sandbox_id: Uuid) {
+        self.under_way += 1;
+        let events = self.events.clone();
+        let Some(entry) = self.entries.get_mut(&sandbox_id) else {
+            tokio::spawn(async move { events.send(Event::Removed { sandbox_id, result: Ok(()) }).await });
+            return;
+        };
+        entry.tasks.abort_all();
+        entry.hello = None;
+        let (driver, slot, init) = (Arc::clone(&self.driver), entry.slot.clone(), entry.record.init);
+        tokio::task::spawn_blocking(move || {
+            let result = slot.map_or(Ok(()), |slot| driver.end(&mut lock(&slot), init));
+            let result = result.map_err(|error| failed(&error.step, error.detail));
+            // The service is gone when the host ended; the next End is done by its successor.
+            let _ = events.blocking_send(Event::Removed { sandbox_id, result });
+        });
+    }
+
+    pub(super) fn removed(&mut self, sandbox_id: Uuid, result: Result<(), HostError>) {
+        let result = result.and_then(|()| {
+            self.records
+                .remove(sandbox_id, true)
+                .map_err(|error| failed("remove the sandbox's record", error.to_string()))
+        });
+        match &result {
+            Ok(()) => {
+                self.entries.remove(&sandbox_id);
+            }
+            Err(error) => tracing::error!(%sandbox_id, %error, "a sandbox could not be removed"),
+        }
+        let effects = self.machine.removed(sandbox_id, result);
+        self.run_all(effects);
+    }
+
+    pub(super) fn freeze(&mut self, sandbox_id: Uuid, frozen: bool) {
+        self.under_way += 1;
+        let events = self.events.clone();
+        let found = self.entries.get(&sandbox_id).and_then(|entry| Some((entry.slot.clone()?, entry.record.init?)));
+        let driver = Arc::clone(&self.driver);
+        tokio::task::spawn_blocking(move || {
+            let result = match found {
+                Some((slot, init)) => driver
+                    .freeze(&lock(&slot), init, frozen)
+                    .map_err(|error| failed("freeze the sandbox", error.to_string())),
+                None => Err(HostError::Unknown),
+            };
+            // As above.
+            let _ = events.blocking_send(Event::Frozen { sandbox_id, result });
+        });
+    }
+
+    pub(super) fn measure(&self, ids: Vec<Uuid>, round: bool) {
+        let found: Vec<_> = ids
+            .into_iter()
+            .filter_map(|id| {
+                let entry = self.entries.get(&id)?;
+                Some((id, entry.slot.clone()?, entry.record.init?, self.records.dir(id)))
+            })
+            .collect();
+        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let usages = found
+                .into_iter()
+                .filter_map(|(id, slot, init, dir)| {
+                    sandbox::bound_log(&dir);
+                    // One that is being frozen or removed is measured another time.
+                    let slot = slot.try_lock().ok()?;
+                    Some((id, driver.usage(&slot, init).ok()?))
+                })
+                .collect();
+            // Without the service nobody wants to know.
+            let _ = events.blocking_send(Event::Usage { usages, round });
+        });
+    }
+}

@@ -1,0 +1,85 @@
+//! The operators' listener: metrics, liveness, readiness, and who owns what.
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use playhouse_protocol::{SHARDS, Shard};
+use serde::Serialize;
+
+use super::{app::App, extract, problem::Answer};
+
+/// The operators' routes.
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .route("/api/cluster", get(cluster))
+        .route("/api/cluster/locate/{id}", get(locate))
+}
+
+/// Requests are served.
+#[utoipa::path(get, path = "/healthz", tag = "operators", responses((status = 200)))]
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// The node owns its shards and does not stop.
+#[utoipa::path(get, path = "/readyz", tag = "operators", responses((status = 200), (status = 503)))]
+pub async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
+    if app.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
+}
+
+async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
+}
+
+#[derive(Debug, Serialize)]
+struct Cluster {
+    /// The view's number. One node alone has one view for each of its lives.
+    view: u64,
+    nodes: Vec<Member>,
+    shards_total: u16,
+    /// By this node.
+    shards_owned: u16,
+}
+
+#[derive(Debug, Serialize)]
+struct Member {
+    node: String,
+    incarnation: u64,
+    state: &'static str,
+    address: Option<String>,
+    shards: u16,
+    /// To other nodes; one alone has none.
+    links: [(); 0],
+}
+
+async fn cluster(State(app): State<App>) -> Json<Cluster> {
+    let node = &app.node;
+    let member = Member {
+        node: node.name.clone(),
+        incarnation: node.incarnation,
+        state: if app.is_ready() { "up" } else { "draining" },
+        address: None,
+        shards: SHARDS,
+        links: [],
+    };
+    Json(Cluster { view: node.incarnation, nodes: vec![member], shards_total: SHARDS, shards_owned: SHARDS })
+}
+
+#[derive(Debug, Serialize)]
+struct Place {
+    shard: u16,
+    node: String,
+    epoch: u64,
+}
+
+async fn locate(State(app): State<App>, Path(id): Path<String>) -> Answer<Json<Place>> {
+    let id = extract::id(&id)?;
+    Ok(Json(Place { shard: Shard::of(id).number(), node: app.node.name.clone(), epoch: app.node.epoch }))
+}

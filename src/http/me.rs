@@ -1,0 +1,60 @@
+//! `GET /api/me`, and what every signed-in user may choose from: templates and instance types.
+
+use axum::{Json, extract::State};
+use playhouse_protocol::templates;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{app::App, auth::Signed, paging::Page};
+use crate::actors::views::InstanceType;
+
+/// The signed-in user.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Me {
+    /// The user's id.
+    id: Uuid,
+    /// The user's name.
+    name: String,
+    /// The user's organisation.
+    org_id: Uuid,
+    /// `free` or `paid`.
+    tier: String,
+}
+
+/// Who is signed in.
+#[utoipa::path(get, path = "/api/me", tag = "identity", responses((status = 200, body = Me)))]
+pub async fn me(Signed(caller): Signed) -> Json<Me> {
+    Json(Me { id: caller.user_id, name: caller.name, org_id: caller.org_id, tier: caller.tier })
+}
+
+/// What a workspace can be made from.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Template {
+    /// Its name.
+    name: &'static str,
+    /// One line for people.
+    description: &'static str,
+    /// What the Run button runs; `{file}` stands for the open file's path.
+    run_command: &'static str,
+    /// Folders that tools make and that are kept with the environment, not in the tree.
+    generated_folders: &'static [&'static str],
+}
+
+/// What workspaces can be made from, the default first.
+#[utoipa::path(get, path = "/api/templates", tag = "catalogue", responses((status = 200, body = Page<Template>)))]
+pub async fn list_templates(Signed(_caller): Signed) -> Json<Page<Template>> {
+    let items = templates::TEMPLATES.iter().map(|template| Template {
+        name: template.name,
+        description: template.description,
+        run_command: template.run_command,
+        generated_folders: template.generated_folders,
+    });
+    Json(Page::whole(items.collect()))
+}
+
+/// What a sandbox can be, the default first.
+#[utoipa::path(get, path = "/api/instance-types", tag = "catalogue", responses((status = 200, body = Page<InstanceType>)))]
+pub async fn list_instance_types(State(app): State<App>, Signed(_caller): Signed) -> Json<Page<InstanceType>> {
+    Json(Page::whole(app.node.settings.instance_types.clone()))
+}
