@@ -184,7 +184,11 @@ mod tests {
     #[test]
     fn a_removal_decides_what_lay_below_and_a_directory_does_not() {
         let mut versions = Versions::default();
-        versions.reported(5, [("/gone", Made::Nothing), ("/dir", Made::Directory), ("/dir/x", Made::Leaf), ("/d/x", Made::Nothing)].into_iter());
+        versions.reported(
+            5,
+            [("/gone", Made::Nothing), ("/dir", Made::Directory), ("/dir/x", Made::Leaf), ("/d/x", Made::Nothing)]
+                .into_iter(),
+        );
         assert!(versions.decided("/gone/deep/down", 4) && versions.decided("/gone", 4));
         assert!(!versions.decided("/dir/y", 4) && versions.decided("/dir", 4));
         assert!(versions.decided_below("/dir", 4) && !versions.decided_below("/gone", 4));
