@@ -268,11 +268,17 @@ impl Shell {
     /// Deletes what was buried long enough ago and is not named again.
     pub(super) fn delete_buried(&mut self, now: Instant) {
         let due: Vec<BlobRef> = self.graveyard.extract_if(.., |(due, _)| *due <= now).map(|(_, blob)| blob).collect();
-        let Some(state) = self.state.as_ref().filter(|_| !due.is_empty()) else { return };
+        if due.is_empty() {
+            return;
+        }
         let keys: HashSet<&str> = due.iter().map(|blob| blob.key.as_str()).collect();
-        let named = state.tree.iter().filter_map(|(_, entry)| entry.row.node.blob());
-        let named: HashSet<String> = named
-            .chain(state.environment.iter().map(|row| &row.blob))
+        let named: HashSet<String> = self
+            .state
+            .iter()
+            .flat_map(|state| {
+                let files = state.tree.iter().filter_map(|(_, entry)| entry.row.node.blob());
+                files.chain(state.environment.iter().map(|row| &row.blob))
+            })
             .filter(|blob| keys.contains(blob.key.as_str()))
             .map(|blob| blob.key.clone())
             .collect();

@@ -17,7 +17,7 @@ use super::{
     pusher::{Begin, Pusher},
     report::{Reported, Rules},
     rows::{self, EnvironmentRow},
-    save::{Save, SaveEvent},
+    save::{Save, SaveEvent, SaveStep},
 };
 use crate::{
     actors::{agent_link::LinkRef, sandbox::SandboxMessage},
@@ -254,6 +254,24 @@ impl Shell {
             // What it holds is not yet what was kept: to pack it would lose that.
             Some(_) => self.tell_saved(sandbox_id, SaveOutcome::Failed("it was not filled yet".to_owned())),
             None => self.tell_saved(sandbox_id, SaveOutcome::Failed("its agent is away".to_owned())),
+        }
+    }
+
+    /// Time, or the agent, moves a saving on.
+    pub(super) fn step_save(&mut self, event: SaveEvent) {
+        let Some(save) = self.save.as_mut() else { return };
+        match save.step(event, Instant::now()) {
+            SaveStep::Wait => {}
+            SaveStep::Send(frame) => {
+                if let Some(linked) = &self.link {
+                    linked.link.now(frame);
+                }
+            }
+            SaveStep::Over(outcome) => {
+                let sandbox_id = save.sandbox_id;
+                self.save = None;
+                self.tell_saved(sandbox_id, outcome);
+            }
         }
     }
 

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use playhouse_protocol::client::ServerMessage;
-use time::OffsetDateTime;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
@@ -16,16 +15,15 @@ use super::{
     actor::Shell,
     land::Asked,
     own::TaskResult,
-    pusher::Item,
-    rows::{self, ProcessRow, SandboxRow},
+    processes::end_row,
+    rows::{self, SandboxRow},
     runs,
-    save::SaveEvent,
     state::Decision,
 };
 use crate::{
     actors::{
-        Caller, Code, Refused, Role,
-        process::{ProcessMessage, ProcessRecord},
+        Code, Refused, Role,
+        process::ProcessMessage,
         sandbox::{SandboxCommand, SandboxMessage},
         session::SessionMessage,
         views::{SandboxStatus, SandboxView},
@@ -58,14 +56,6 @@ pub(super) struct Waiter {
     until: Instant,
     /// It was made for this one.
     made: bool,
-}
-
-/// A process that is being made.
-#[derive(Debug)]
-pub(super) struct PendingRun {
-    asked: Asked,
-    request: Box<RunRequest>,
-    sandbox_id: Uuid,
 }
 
 impl Shell {
@@ -242,7 +232,7 @@ impl Shell {
         if ended {
             self.sandbox_over(sandbox_id, Some(view)).await;
         } else if changed {
-            row_changed(row, view);
+            row.view = Some(view);
             let row = row.clone();
             let mut commit = Commit::default();
             commit.put_json(rows::sandbox(sandbox_id), &row);
@@ -355,174 +345,4 @@ impl Shell {
             self.stale.push(rows::sandbox(*id));
         }
     }
-
-    fn make_process(&mut self, asked: Asked, request: Box<RunRequest>, sandbox_id: Uuid) {
-        let Some(process_id) = self.state.as_ref().map(|state| state.fresh_id()) else { return };
-        let record = ProcessRecord {
-            id: process_id,
-            workspace_id: self.id,
-            sandbox_id,
-            user_id: asked.caller.user_id,
-            command: request.command.clone(),
-            pty: request.pty.is_some(),
-            created_at: clock::now(),
-        };
-        self.runs.insert(process_id, PendingRun { asked, request, sandbox_id });
-        // An idle sandbox hears of it at once, and does not end under it.
-        self.tell_busy(false);
-        let process = self.node.process(process_id);
-        self.spawn(async move {
-            let made = process.call(|reply| ProcessMessage::Init { record, reply }).await;
-            TaskResult::ProcessMade { process_id, made: made.unwrap_or_else(|error| Err(error.into())) }
-        });
-    }
-
-    /// A process was made, or could not be.
-    pub(super) async fn process_made(&mut self, process_id: Uuid, made: Result<(), Refused>) {
-        let Some(PendingRun { asked, request, sandbox_id }) = self.runs.remove(&process_id) else { return };
-        let listed = match made {
-            Err(refused) => Err(refused),
-            Ok(()) => self.list_process(process_id, &asked, &request, sandbox_id).await,
-        };
-        if listed.is_err() {
-            self.remove_processes(vec![process_id]);
-        }
-        let started = listed.is_ok();
-        self.answer(asked, listed).await;
-        if started {
-            for watcher in self.watchers.values().filter(|watcher| watcher.sandbox_id == sandbox_id) {
-                watcher.session.tell(SessionMessage::NewProcess { process_id });
-            }
-            if let Some(linked) = self.link.as_ref().filter(|linked| linked.link.sandbox_id == sandbox_id) {
-                linked.pusher.push(Item::Start { start: runs::start(process_id, &request), ask: None });
-            }
-        }
-        self.tell_busy(false);
-    }
-
-    async fn list_process(
-        &mut self,
-        process_id: Uuid,
-        asked: &Asked,
-        request: &RunRequest,
-        sandbox_id: Uuid,
-    ) -> Result<WorkspaceAnswer, Refused> {
-        let state = self.state.as_ref().filter(|state| !state.meta.deleting).ok_or(Code::WorkspaceNotFound)?;
-        if state.active().is_none_or(|(active, _)| active != sandbox_id) {
-            return Err(Refused::new(Code::SandboxUnavailable, "the sandbox has ended meanwhile"));
-        }
-        let row = ProcessRow { sandbox_id, run: Some(request.clone()), ended_at: None };
-        let crowded = state.crowded_out();
-        let mut decision = Decision::answer(WorkspaceAnswer::Ran { process_id, sandbox_id });
-        decision.commit.deletes.extend(crowded.iter().map(|id| rows::process(*id)));
-        decision.commit.put_json(rows::process(process_id), &row);
-        let answer = self.land(decision, Some(asked)).await?;
-        if let Some(state) = self.state.as_mut() {
-            state.processes.insert(process_id, row);
-            for id in &crowded {
-                state.processes.remove(id);
-            }
-        }
-        self.remove_processes(crowded);
-        Ok(answer)
-    }
-
-    fn remove_processes(&mut self, ids: Vec<Uuid>) {
-        if ids.is_empty() {
-            return;
-        }
-        let processes: Vec<_> = ids.into_iter().map(|id| self.node.process(id)).collect();
-        self.spawn(async move {
-            for process in processes {
-                if let Err(error) = process.call(|reply| ProcessMessage::Remove { reply }).await {
-                    tracing::warn!(%error, ?process, "a process is left over");
-                }
-            }
-            TaskResult::Done
-        });
-    }
-
-    /// A process has ended.
-    pub(super) async fn process_ended(&mut self, process_id: Uuid) {
-        let Some(row) = self.state.as_mut().and_then(|state| state.processes.get_mut(&process_id)) else { return };
-        if row.ended_at.is_some() {
-            return;
-        }
-        end_row(row, clock::now());
-        let mut commit = Commit::default();
-        commit.put_json(rows::process(process_id), row);
-        // A row that says that it runs is put right when its process is asked at the next link.
-        let _ = self.commit(commit).await;
-        self.tell_busy(false);
-    }
-
-    /// Tells the sandbox whether anything runs, when that has changed or it may not have heard.
-    pub(super) fn tell_busy(&mut self, again: bool) {
-        let Some(state) = self.state.as_ref() else { return };
-        let Some((sandbox_id, _)) = state.active() else { return };
-        let running = state.processes.values().any(|row| row.sandbox_id == sandbox_id && row.ended_at.is_none());
-        let busy = running || self.runs.values().any(|run| run.sandbox_id == sandbox_id);
-        if let Some((id, told)) = &self.busy
-            && *id == sandbox_id
-        {
-            told.send_if_modified(|told| std::mem::replace(told, busy) != busy || again);
-            return;
-        }
-        let (told, mut news) = watch::channel(busy);
-        self.busy = Some((sandbox_id, told));
-        let sandbox = self.node.sandbox(sandbox_id);
-        // One task, so that what is told last is what holds.
-        tokio::spawn(async move {
-            loop {
-                let busy = *news.borrow_and_update();
-                if let Err(error) = sandbox.cast(SandboxMessage::Busy(busy)).await {
-                    tracing::warn!(%error, ?sandbox, "a sandbox can't be told whether anything runs");
-                }
-                if news.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// The programs that its agent may not have started yet, to be asked first.
-    pub(super) fn unstarted(&self, sandbox_id: Uuid) -> Vec<Item> {
-        let Some(state) = self.state.as_ref() else { return Vec::new() };
-        let asks: Caller = state.meta.owner.clone();
-        let running = state.processes.iter().filter(|(_, row)| row.sandbox_id == sandbox_id && row.ended_at.is_none());
-        running
-            .filter_map(|(id, row)| {
-                let start = runs::start(*id, row.run.as_ref()?);
-                Some(Item::Start { start, ask: Some(asks.clone()) })
-            })
-            .collect()
-    }
-
-    /// Time, or the agent, moves a saving on.
-    pub(super) fn step_save(&mut self, event: SaveEvent) {
-        use super::save::SaveStep;
-        let Some(save) = self.save.as_mut() else { return };
-        match save.step(event, Instant::now()) {
-            SaveStep::Wait => {}
-            SaveStep::Send(frame) => {
-                if let Some(linked) = &self.link {
-                    linked.link.now(frame);
-                }
-            }
-            SaveStep::Over(outcome) => {
-                let sandbox_id = save.sandbox_id;
-                self.save = None;
-                self.tell_saved(sandbox_id, outcome);
-            }
-        }
-    }
-}
-
-fn row_changed(row: &mut SandboxRow, view: SandboxView) {
-    row.view = Some(view);
-}
-
-fn end_row(row: &mut ProcessRow, now: OffsetDateTime) {
-    row.ended_at = Some(now);
-    row.run = None;
 }

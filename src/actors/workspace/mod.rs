@@ -2,7 +2,7 @@
 //!
 //! Pure: [`tree`], [`access`], [`idempotency`], [`rows`], and [`state`] with what is decided about [`files`],
 //! [`sharing`], [`runs`] and [`report`]s; [`save`]. Around them the actor: it lands decisions (`land`), takes commands
-//! (`ask`), keeps the sandbox's lives (`lives`) and its agent's link (`link`), whose bulk is moved by the tasks of
+//! (`ask`), keeps the sandbox's lives (`lives`), its `processes`, and its agent's link (`link`), whose bulk is moved by the tasks of
 //! [`pusher`] and [`intake`].
 //!
 //! Invariant: nothing is told to anybody (answer, event, push, acknowledgement) before the commit it comes from has
@@ -24,6 +24,8 @@ pub mod save;
 pub mod pusher;
 pub mod intake;
 mod own;
+mod pieces;
+mod processes;
 mod actor;
 mod land;
 mod ask;
@@ -33,9 +35,9 @@ mod remove;
 #[cfg(test)]
 mod tests;
 
-pub use handle::Staged;
 pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
-pub use message::{Attached, AttachRefused, SaveOutcome, WorkspaceMessage};
+pub use handle::Staged;
+pub use message::{AttachRefused, Attached, SaveOutcome, WorkspaceMessage};
 pub use own::Own;
 
 /// The Workspace entity.

@@ -12,11 +12,7 @@ use std::{
     },
 };
 
-use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt};
-use playhouse_protocol::agent::{
-    self, Change, Content, Entry, Hash, INLINE_BYTES, NodeFrame, PIECE_BYTES, Settings, Start,
-};
+use playhouse_protocol::agent::{self, Change, Content, Entry, Hash, INLINE_BYTES, NodeFrame, Settings, Start};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -25,6 +21,7 @@ use uuid::Uuid;
 
 use super::{
     WorkspaceMessage,
+    pieces::{Piece, Pieces},
     state::Push,
     tree::{Node as TreeNode, TREE_ENTRIES},
 };
@@ -374,55 +371,5 @@ fn told(node: &TreeNode) -> agent::Node {
         TreeNode::File { blob, executable } => {
             agent::Node::File { hash: blob.hash, size: blob.size, executable: *executable }
         }
-    }
-}
-
-struct Piece {
-    offset: u64,
-    bytes: Vec<u8>,
-    last: bool,
-}
-
-/// A blob in pieces of [`PIECE_BYTES`]; an empty one is one empty piece.
-struct Pieces<S> {
-    stream: S,
-    buffer: BytesMut,
-    offset: u64,
-    size: u64,
-    over: bool,
-}
-
-impl Pieces<()> {
-    async fn open(
-        node: &Node,
-        workspace: Uuid,
-        blob: &BlobRef,
-    ) -> Result<Pieces<impl Stream<Item = Result<Bytes, BlobError>> + Send + Unpin + 'static>, BlobError> {
-        let stream = node.store.blobs.read(workspace, blob, 0..blob.size).await?;
-        Ok(Pieces { stream, buffer: BytesMut::new(), offset: 0, size: blob.size, over: false })
-    }
-}
-
-impl<S: Stream<Item = Result<Bytes, BlobError>> + Unpin> Pieces<S> {
-    async fn next(&mut self) -> Option<Result<Piece, BlobError>> {
-        if self.over {
-            return None;
-        }
-        while self.buffer.len() < PIECE_BYTES && self.offset + (self.buffer.len() as u64) < self.size {
-            match self.stream.next().await {
-                Some(Ok(bytes)) => self.buffer.extend_from_slice(&bytes),
-                Some(Err(error)) => {
-                    self.over = true;
-                    return Some(Err(error));
-                }
-                None => break,
-            }
-        }
-        let bytes = self.buffer.split_to(self.buffer.len().min(PIECE_BYTES)).to_vec();
-        let offset = self.offset;
-        self.offset += bytes.len() as u64;
-        let last = self.offset >= self.size;
-        self.over = last || bytes.is_empty();
-        (last || !bytes.is_empty()).then_some(Ok(Piece { offset, bytes, last }))
     }
 }

@@ -38,12 +38,11 @@ async fn begin(agent: &mut Agent, fresh: bool) -> (Vec<u8>, Vec<String>) {
     let NodeFrame::Settings(settings) = agent.next().await else { panic!("settings come first") };
     assert_eq!(settings.fresh, fresh);
     let mut environment = Vec::new();
-    while fresh {
+    let mut whole = !fresh;
+    while !whole {
         let NodeFrame::Environment { bytes, last, .. } = agent.next().await else { panic!("then the environment") };
         environment.extend(bytes);
-        if last {
-            break;
-        }
+        whole = last;
     }
     let mut paths = Vec::new();
     loop {
