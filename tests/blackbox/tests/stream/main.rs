@@ -1,2 +1,13 @@
-//! x
+//! The stream's contract: what comes, in what order, once; and what a socket may cost.
 
+mod binary;
+mod closes;
+mod flow;
+mod input;
+mod live;
+mod messages;
+mod retention;
+mod resume;
+mod roles;
+mod text;
+mod volume;
