@@ -77,7 +77,6 @@ impl Client {
     }
 
     /// A request to a path of the API or to a whole URL.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = if path.starts_with("http://") { path.to_owned() } else { format!("{}{path}", self.server.url()) };
         let request = self.http.request(method, url);
@@ -244,7 +243,8 @@ impl Answer {
         assert_eq!(problem["status"], status, "{problem}");
         assert_eq!(problem["request_id"], self.header("x-request-id"), "{problem}");
         let code = problem["code"].as_str().unwrap_or_default();
-        let snake = !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        let snake = !code.is_empty()
+            && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         assert!(snake, "code is no snake_case word: {problem}");
         problem
     }

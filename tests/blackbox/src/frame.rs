@@ -253,7 +253,8 @@ impl Frame {
     /// When it is no output frame.
     #[must_use]
     pub fn of_binary(bytes: &[u8]) -> Self {
-        let (head, rest) = bytes.split_at_checked(42).unwrap_or_else(|| panic!("a binary frame of {} bytes", bytes.len()));
+        let (head, rest) =
+            bytes.split_at_checked(42).unwrap_or_else(|| panic!("a binary frame of {} bytes", bytes.len()));
         assert_eq!(head[0], 0x01, "an output frame begins with 1");
         let long = |at: usize| u64::from_be_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         Self::Output(Output {

@@ -3,17 +3,17 @@
 //!
 //! `PLAYHOUSE_BIN` names the binary (or the directory it lies in); `PLAYHOUSE_KEEP` keeps the servers' data directories.
 
-pub mod wait;
-pub mod os;
-pub mod cli;
-pub mod server;
-pub mod client;
-pub mod shape;
-pub mod workspace;
 pub mod arena;
+pub mod cli;
+pub mod client;
 pub mod frame;
 pub mod model;
+pub mod os;
+pub mod server;
+pub mod shape;
 pub mod stream;
+pub mod wait;
+pub mod workspace;
 
 pub use arena::{Arena, on_own, on_shared};
 pub use client::{Answer, Client};

@@ -79,7 +79,11 @@ impl Tape {
         if let Some(cursor) = self.cursor {
             assert_eq!(id.sequence, cursor.sequence + 1, "{}: {id} came after {cursor}", output.process);
             let rises = id.generation > cursor.generation;
-            assert!(id.generation == cursor.generation || (rises && self.lost_before), "{}: {id} after {cursor}", output.process);
+            assert!(
+                id.generation == cursor.generation || (rises && self.lost_before),
+                "{}: {id} after {cursor}",
+                output.process
+            );
         }
         assert!(id.sequence > 0, "the first event is 0-1, not {id}");
         assert!(output.timestamp > 1_600_000_000_000, "milliseconds since 1970: {}", output.timestamp);
@@ -197,7 +201,9 @@ impl Model {
         assert!(self.greeted, "hello comes first, not {frame:?}");
         match frame {
             Frame::Output(output) => self.known(output.process, "output").output(output),
-            Frame::Truncated { process, from, to, bytes, .. } => self.known(*process, "truncated").lost(*from, *to, *bytes),
+            Frame::Truncated { process, from, to, bytes, .. } => {
+                self.known(*process, "truncated").lost(*from, *to, *bytes)
+            }
             Frame::Status(process, status) => self.tapes.entry(*process).or_insert_with(Tape::new).status(status),
             Frame::Files { version, .. } => {
                 assert!(*version >= self.tree_version, "version {version} after {}", self.tree_version);

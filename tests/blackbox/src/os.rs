@@ -24,6 +24,14 @@ pub fn alive(pid: u32) -> bool {
         .unwrap_or(false)
 }
 
+/// A process's parent.
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
+
 /// Every process's id and arguments.
 fn processes() -> impl Iterator<Item = (u32, Vec<String>)> {
     fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {

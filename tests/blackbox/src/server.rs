@@ -295,7 +295,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn ready(line: &str) -> Ready {
     let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("ready line {line:?}: {error}"));
     let text = |key: &str| {
-        value[key].as_str().unwrap_or_else(|| panic!("the ready line lacks {key}: {line}")).trim_end_matches('/').to_owned()
+        value[key]
+            .as_str()
+            .unwrap_or_else(|| panic!("the ready line lacks {key}: {line}"))
+            .trim_end_matches('/')
+            .to_owned()
     };
     assert_eq!(value["event"], "ready", "{line}");
     let ready = Ready { node: text("node"), http: text("http"), admin: text("admin"), login_url: text("login_url") };

@@ -126,9 +126,8 @@ pub fn process(value: &Value) {
 pub fn sandbox(value: &Value) {
     present(value, &["reason", "ip_address", "isolation", "expires_at", "usage"]);
     let _ = (id(value, "id"), id(value, "workspace_id"), id(value, "user_id"), text(value, "instance_type"));
-    let statuses = [
-        "provisioning", "warm", "assigned", "running", "idle", "suspending", "suspended", "terminated", "failed",
-    ];
+    let statuses =
+        ["provisioning", "warm", "assigned", "running", "idle", "suspending", "suspended", "terminated", "failed"];
     one_of(value, "status", &statuses);
     time(value, "created_at");
     time_or_null(value, "last_activity_at");

@@ -100,7 +100,13 @@ impl Stream {
     ///
     /// # Errors
     /// When the server is not there or refuses the upgrade itself.
-    pub async fn connect(client: &Client, sandbox: Uuid, token: &str, options: Options, mut model: Model) -> Result<Self, Refused> {
+    pub async fn connect(
+        client: &Client,
+        sandbox: Uuid,
+        token: &str,
+        options: Options,
+        mut model: Model,
+    ) -> Result<Self, Refused> {
         let base = client.server().url().replacen("http://", "ws://", 1);
         let mut url = format!("{base}/api/stream/{sandbox}?token={}", encoded(token));
         if let Some(from) = options.from {
@@ -138,7 +144,13 @@ impl Stream {
     ///
     /// # Errors
     /// When the server is not there, refuses, or closes at once.
-    pub async fn resume(client: &Client, sandbox: Uuid, token: &str, options: Options, model: Model) -> Result<Self, (Model, String)> {
+    pub async fn resume(
+        client: &Client,
+        sandbox: Uuid,
+        token: &str,
+        options: Options,
+        model: Model,
+    ) -> Result<Self, (Model, String)> {
         let options = Options { from: Some("resume"), ..options };
         let before = model.clone();
         let mut stream = match Self::connect(client, sandbox, token, options, model).await {
@@ -262,7 +274,8 @@ impl Stream {
 
     /// Takes frames until an input is acknowledged up to `seq`.
     pub async fn input_taken(&mut self, process: Uuid, seq: u64) {
-        self.until("an input_ack", |frame, _| matches!(frame, Frame::InputAck(of, to) if *of == process && *to >= seq)).await;
+        self.until("an input_ack", |frame, _| matches!(frame, Frame::InputAck(of, to) if *of == process && *to >= seq))
+            .await;
     }
 
     /// Takes frames until the socket closes.

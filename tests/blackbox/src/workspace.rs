@@ -109,7 +109,10 @@ impl Workspace {
 
     /// The file at this path.
     pub async fn find(&self, path: &str) -> Option<Value> {
-        let listed = self.client.get(&self.path(&format!("/files?all=true&limit=1&prefix={}", crate::client::encoded(path)))).await;
+        let listed = self
+            .client
+            .get(&self.path(&format!("/files?all=true&limit=1&prefix={}", crate::client::encoded(path))))
+            .await;
         listed.expect(200).json()["items"].as_array()?.iter().find(|file| file["path"] == path).cloned()
     }
 

@@ -72,7 +72,11 @@ fn the_public_listener_does_not_show_what_is_the_operators() {
         let user = arena.user("u").await;
         for path in ["/metrics", "/api/cluster"] {
             let answer = user.get(path).await;
-            assert!(!answer.start().contains("# TYPE") && !answer.start().contains("shards_total"), "{path}: {}", answer.start());
+            assert!(
+                !answer.start().contains("# TYPE") && !answer.start().contains("shards_total"),
+                "{path}: {}",
+                answer.start()
+            );
         }
     });
 }

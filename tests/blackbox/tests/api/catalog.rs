@@ -15,7 +15,8 @@ fn instance_types_name_cpu_small_and_cpu_large() {
                 assert!(item.get(key).is_some(), "{key} is missing in {item}");
             }
         }
-        let named = |name: &str| items.iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("{name} in {list}"));
+        let named =
+            |name: &str| items.iter().find(|item| item["name"] == name).unwrap_or_else(|| panic!("{name} in {list}"));
         assert_eq!(named("cpu-small")["cpu"].as_f64(), Some(2.0));
         assert_eq!(named("cpu-small")["memory_bytes"], 4u64 << 30);
         named("cpu-large");
@@ -31,7 +32,10 @@ fn templates_name_their_command_and_generated_folders() {
         assert!(items.iter().any(|item| item["name"] == "python"), "{list}");
         for item in items {
             let _ = (shape::text(item, "name"), shape::text(item, "description"), shape::text(item, "run_command"));
-            assert!(item["generated_folders"].as_array().is_some_and(|list| list.iter().all(Value::is_string)), "{item}");
+            assert!(
+                item["generated_folders"].as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+                "{item}"
+            );
         }
     });
 }

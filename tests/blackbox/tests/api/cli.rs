@@ -12,7 +12,9 @@ fn data_of(server: &Server) -> String {
 #[test]
 fn token_create_prints_one_line_and_nothing_else() {
     on_shared(async |arena| {
-        let done = cli::run(&["token", "create", "--user", "one-line", "--data-dir", &data_of(arena.server())]).await.expect(0);
+        let done = cli::run(&["token", "create", "--user", "one-line", "--data-dir", &data_of(arena.server())])
+            .await
+            .expect(0);
         assert!(!done.line().contains(char::is_whitespace), "{:?}", done.stdout);
     });
 }
@@ -108,7 +110,14 @@ fn what_is_not_built_in_yet_exits_3_in_words() {
     runtime.block_on(async {
         for runtime in ["runsc", "runc"] {
             let done = cli::run(&[
-                "serve", "--sandbox-runtime", runtime, "--data-dir", &data, "--listen", "127.0.0.1:0", "--admin-listen",
+                "serve",
+                "--sandbox-runtime",
+                runtime,
+                "--data-dir",
+                &data,
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
                 "127.0.0.1:0",
             ])
             .await;
@@ -190,7 +199,11 @@ fn sigterm_drains_saves_ends_the_sandboxes_and_exits_0() {
         let process = ws.ended(run.process_id).await;
         assert_eq!(process["reason"], "node_stopped", "{process}");
         let sandbox = ws.client.get(&format!("/api/sandboxes/{}/status", run.sandbox_id)).await.expect(200).json();
-        assert_eq!((&sandbox["status"], &sandbox["reason"]), (&json!("terminated"), &json!("node_stopped")), "{sandbox}");
+        assert_eq!(
+            (&sandbox["status"], &sandbox["reason"]),
+            (&json!("terminated"), &json!("node_stopped")),
+            "{sandbox}"
+        );
     });
 }
 
@@ -205,7 +218,10 @@ fn with_keep_host_a_stopped_serve_leaves_its_sandboxes_to_the_next() {
         assert_eq!(server.stop(), Some(0));
         assert!(os::alive(pid), "it goes on");
         server.start_again();
-        wait::until("it to be known as running", async || (ws.process(run.process_id).await["status"] == "running").then_some(())).await;
+        wait::until("it to be known as running", async || {
+            (ws.process(run.process_id).await["status"] == "running").then_some(())
+        })
+        .await;
         assert!(os::alive(pid), "it goes on");
         assert_eq!(ws.run("true").await.sandbox_id, run.sandbox_id);
     });

@@ -20,19 +20,31 @@ fn config_prints_every_value_with_where_it_came_from() {
     block_on(async {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("playhouse.toml");
-        fs::write(&file, "rate_limit = 77\nlisten = \"127.0.0.1:1111\"\nadmin_listen = \"127.0.0.1:2222\"\n").expect("written");
+        fs::write(&file, "rate_limit = 77\nlisten = \"127.0.0.1:1111\"\nadmin_listen = \"127.0.0.1:2222\"\n")
+            .expect("written");
         let file = file.to_string_lossy().into_owned();
         let environment = [("PLAYHOUSE_LISTEN", "127.0.0.1:3333"), ("PLAYHOUSE_MAX_SOCKETS", "55")];
         let done = cli::run_with(&["config", "--config", &file], &environment).await.expect(0);
         let text = &done.stdout;
-        for (key, value) in
-            [("listen", "127.0.0.1:3333"), ("admin_listen", "127.0.0.1:2222"), ("rate_limit", "77"), ("max_sockets", "55")]
-        {
+        for (key, value) in [
+            ("listen", "127.0.0.1:3333"),
+            ("admin_listen", "127.0.0.1:2222"),
+            ("rate_limit", "77"),
+            ("max_sockets", "55"),
+        ] {
             assert!(line(text, key).contains(value), "{key} is {value} in:\n{text}");
         }
         let source = |key: &str| line(text, key).to_lowercase();
-        assert!(source("listen").contains("env") || source("listen").contains("playhouse_listen"), "{}", source("listen"));
-        assert!(source("rate_limit").contains("toml") || source("rate_limit").contains("file"), "{}", source("rate_limit"));
+        assert!(
+            source("listen").contains("env") || source("listen").contains("playhouse_listen"),
+            "{}",
+            source("listen")
+        );
+        assert!(
+            source("rate_limit").contains("toml") || source("rate_limit").contains("file"),
+            "{}",
+            source("rate_limit")
+        );
         assert!(source("retention_bytes").contains("default"), "{}", source("retention_bytes"));
     });
 }
@@ -104,7 +116,8 @@ fn a_server_takes_its_limits_from_a_file() {
         ws.client.send(request.body(vec![0u8; 2_000_000])).await.problem(413, "too_large");
         let log = arena.server().log_tail(0, 1000);
         for line in log.lines() {
-            serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error} in log line {line}"));
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|error| panic!("{error} in log line {line}"));
         }
     });
 }

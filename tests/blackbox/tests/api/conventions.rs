@@ -48,7 +48,8 @@ fn what_is_not_there_is_a_404_problem() {
 fn a_bad_uuid_is_refused_with_a_problem() {
     on_shared(async |arena| {
         let user = arena.user("u").await;
-        for path in ["/api/workspaces/not-a-uuid", "/api/files/1", "/api/processes/x/output", "/api/sandboxes/x/status"] {
+        for path in ["/api/workspaces/not-a-uuid", "/api/files/1", "/api/processes/x/output", "/api/sandboxes/x/status"]
+        {
             user.get(path).await.refused_as_malformed();
         }
         user.put("/api/workspaces/not-a-uuid", json!({"name": "x"})).await.refused_as_malformed();
@@ -76,7 +77,8 @@ fn a_malformed_body_is_refused_with_the_place_named() {
     on_shared(async |arena| {
         let user = arena.user("u").await;
         for body in ["", "{", "[]", "null", "{\"name\": 7}", "{}", "\u{feff}{}", "{\"name\":\"a\"} trailing"] {
-            let request = user.request(Method::POST, "/api/workspaces").header("content-type", "application/json").body(body);
+            let request =
+                user.request(Method::POST, "/api/workspaces").header("content-type", "application/json").body(body);
             user.send(request).await.refused_as_malformed();
         }
         let problem = user.post("/api/workspaces", json!({"name": 7})).await.refused_as_malformed();
@@ -117,7 +119,8 @@ fn lists_page_by_limit_and_cursor() {
         assert_eq!(page["items"].as_array().map(Vec::len), Some(2));
         assert!(page["next_cursor"].is_string(), "{page}");
         for limit in [1, 2, 3, 5, 1000] {
-            let mut listed: Vec<_> = user.all("/api/workspaces", limit).await.iter().map(|w| shape::id(w, "id")).collect();
+            let mut listed: Vec<_> =
+                user.all("/api/workspaces", limit).await.iter().map(|w| shape::id(w, "id")).collect();
             listed.sort_unstable();
             made.sort_unstable();
             assert_eq!(listed, made, "limit {limit}");
@@ -155,7 +158,8 @@ fn files_processes_and_members_page_too() {
         for _ in 0..3 {
             runs.push(ws.run("true").await.process_id);
         }
-        let mut listed: Vec<_> = ws.client.all(&ws.path("/processes"), 2).await.iter().map(|p| shape::id(p, "id")).collect();
+        let mut listed: Vec<_> =
+            ws.client.all(&ws.path("/processes"), 2).await.iter().map(|p| shape::id(p, "id")).collect();
         listed.sort_unstable();
         runs.sort_unstable();
         assert_eq!(listed, runs);
@@ -163,10 +167,12 @@ fn files_processes_and_members_page_too() {
         let mut invited = Vec::new();
         for _ in 0..3 {
             let other = arena.user("m").await;
-            let _ = ws.client.put(&ws.path(&format!("/members/{}", other.name)), json!({"role": "view"})).await.success();
+            let _ =
+                ws.client.put(&ws.path(&format!("/members/{}", other.name)), json!({"role": "view"})).await.success();
             invited.push(other.name);
         }
-        let names = ws.client.all(&ws.path("/members"), 1).await.iter().map(|m| shape::text(m, "name")).collect::<Vec<_>>();
+        let names =
+            ws.client.all(&ws.path("/members"), 1).await.iter().map(|m| shape::text(m, "name")).collect::<Vec<_>>();
         for name in invited {
             assert_eq!(names.iter().filter(|listed| **listed == name).count(), 1, "{name} is listed once in {names:?}");
         }

@@ -45,7 +45,12 @@ fn an_allowed_name_is_tunnelled_and_others_are_refused() {
     on_own(&["--egress-allow", &format!("allowed.test={address}")], async |arena| {
         let ws = arena.workspace().await;
         let port = address.port();
-        let targets = ["allowed.test:443".to_owned(), "other.test:443".into(), format!("127.0.0.1:{port}"), format!("allowed.test:{port}")];
+        let targets = [
+            "allowed.test:443".to_owned(),
+            "other.test:443".into(),
+            format!("127.0.0.1:{port}"),
+            format!("allowed.test:{port}"),
+        ];
         let mut command = vec!["python3".to_owned(), "-c".into(), CONNECT.into()];
         command.extend(targets.iter().cloned());
         let text = ws.run_to_end(json!({"command": command})).await.good();
@@ -63,8 +68,18 @@ fn private_and_metadata_addresses_are_refused() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
         let targets = [
-            "169.254.169.254:443", "169.254.169.254:80", "127.0.0.1:443", "localhost:443", "10.0.0.1:443", "[::1]:443",
-            "[fd00:ec2::254]:443", "1.1.1.1:443", "0.0.0.0:443", "pypi.org:80", "pypi.org:22", "metadata.google.internal:443",
+            "169.254.169.254:443",
+            "169.254.169.254:80",
+            "127.0.0.1:443",
+            "localhost:443",
+            "10.0.0.1:443",
+            "[::1]:443",
+            "[fd00:ec2::254]:443",
+            "1.1.1.1:443",
+            "0.0.0.0:443",
+            "pypi.org:80",
+            "pypi.org:22",
+            "metadata.google.internal:443",
         ];
         let mut command = vec!["python3", "-c", CONNECT];
         command.extend(targets);

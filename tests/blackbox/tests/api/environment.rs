@@ -6,7 +6,8 @@ use playhouse_blackbox::{on_shared, wait};
 fn ending_a_sandbox_loses_nothing_written_just_before() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
-        let run = ws.run("for i in $(seq 200); do printf \"content $i\" > late-$i; done; echo written; sleep 1000").await;
+        let run =
+            ws.run("for i in $(seq 200); do printf \"content $i\" > late-$i; done; echo written; sleep 1000").await;
         ws.printed(run.process_id, "written").await;
         ws.end_sandbox(run.sandbox_id).await;
         let names = ws.paths().await;
@@ -56,7 +57,11 @@ fn files_written_while_no_sandbox_runs_are_there_in_the_next() {
         let path = format!("/api/files/{}", playhouse_blackbox::shape::text(&file, "id"));
         let _ = ws.client.put(&path, serde_json::json!({"content": "new\n"})).await.expect(200);
         let directory = ws.find("/d").await.expect("/d");
-        let _ = ws.client.delete(&format!("/api/files/{}", playhouse_blackbox::shape::text(&directory, "id"))).await.expect(204);
+        let _ = ws
+            .client
+            .delete(&format!("/api/files/{}", playhouse_blackbox::shape::text(&directory, "id")))
+            .await
+            .expect(204);
         ws.create("/between", "b\n").await;
         assert_eq!(ws.sh("cat a between; ls").await.good(), "new\nb\na\nbetween\n");
     });

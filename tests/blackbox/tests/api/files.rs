@@ -27,7 +27,12 @@ fn post_files_makes_a_file_and_its_parents() {
 fn post_files_makes_a_directory_and_takes_base64() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
-        let made = ws.client.post(&ws.path("/files"), json!({"path": "/empty", "is_directory": true})).await.expect(201).json();
+        let made = ws
+            .client
+            .post(&ws.path("/files"), json!({"path": "/empty", "is_directory": true}))
+            .await
+            .expect(201)
+            .json();
         shape::file(&made);
         assert_eq!(made["is_directory"], true);
         let bytes = [0xff, 0x00, 0x80, 0x41];
@@ -49,7 +54,10 @@ fn an_existing_path_is_409_path_exists() {
         ws.create("/a/b", "1").await;
         ws.post_file("/a/b", "2").await.problem(409, "path_exists");
         ws.post_file("/a", "2").await.problem(409, "path_exists");
-        ws.client.post(&ws.path("/files"), json!({"path": "/a", "is_directory": true})).await.problem(409, "path_exists");
+        ws.client
+            .post(&ws.path("/files"), json!({"path": "/a", "is_directory": true}))
+            .await
+            .problem(409, "path_exists");
         assert_eq!(ws.read("/a/b").await.as_deref(), Some(&b"1"[..]));
         // A file can't be a parent.
         let below = ws.post_file("/a/b/c", "x").await;
@@ -65,8 +73,23 @@ fn a_path_not_in_normal_form_is_422_path_invalid() {
         let long_name = format!("/{}", "n".repeat(256));
         let long_path = format!("/{}", vec!["d".repeat(200); 21].join("/"));
         let bad = [
-            "", "/", "a", "./a", "/a/", "//a", "/a//b", "/.", "/..", "/a/..", "/a/../b", "/a/./b", "/a\0b", &long_name,
-            &long_path, "../etc/passwd", "/a/../../etc/passwd",
+            "",
+            "/",
+            "a",
+            "./a",
+            "/a/",
+            "//a",
+            "/a//b",
+            "/.",
+            "/..",
+            "/a/..",
+            "/a/../b",
+            "/a/./b",
+            "/a\0b",
+            &long_name,
+            &long_path,
+            "../etc/passwd",
+            "/a/../../etc/passwd",
         ];
         for path in bad {
             ws.post_file(path, "x").await.problem(422, "path_invalid");
@@ -156,7 +179,9 @@ fn above_1_mib_content_is_null_and_content_ref_names_the_raw_bytes() {
 fn raw_carries_the_headers_that_keep_it_harmless() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
-        for (path, inline) in [("/page.html", false), ("/pic.svg", false), ("/app.js", false), ("/a.txt", true), ("/p.png", true)] {
+        for (path, inline) in
+            [("/page.html", false), ("/pic.svg", false), ("/app.js", false), ("/a.txt", true), ("/p.png", true)]
+        {
             let file = ws.create(path, "<script>alert(1)</script>").await;
             let raw = ws.client.get(&format!("{}/raw", at(&file))).await.expect(200);
             assert_eq!(raw.header("x-content-type-options"), "nosniff", "{path}");
@@ -252,7 +277,8 @@ fn move_keeps_the_id_and_takes_a_directory_with_all_below_it() {
         let file = ws.create("/old/deep/a", "a").await;
         ws.create("/old/b", "b").await;
         let directory = ws.find("/old").await.expect("/old");
-        let moved = ws.client.post(&format!("{}/move", at(&directory)), json!({"path": "/new"})).await.expect(200).json();
+        let moved =
+            ws.client.post(&format!("{}/move", at(&directory)), json!({"path": "/new"})).await.expect(200).json();
         shape::file(&moved);
         assert_eq!((&moved["id"], &moved["path"]), (&directory["id"], &json!("/new")));
         assert_eq!(ws.paths().await, ["/new", "/new/b", "/new/deep", "/new/deep/a"]);
@@ -260,7 +286,11 @@ fn move_keeps_the_id_and_takes_a_directory_with_all_below_it() {
         ws.create("/taken", "x").await;
         ws.client.post(&format!("{}/move", at(&file)), json!({"path": "/taken"})).await.problem(409, "path_exists");
         let into_itself = ws.client.post(&format!("{}/move", at(&directory)), json!({"path": "/new/deep/new"})).await;
-        assert!((400..500).contains(&into_itself.status), "a directory can't move below itself: {}", into_itself.status);
+        assert!(
+            (400..500).contains(&into_itself.status),
+            "a directory can't move below itself: {}",
+            into_itself.status
+        );
         assert_eq!(ws.paths().await, ["/new", "/new/b", "/new/deep", "/new/deep/a", "/taken"]);
     });
 }

@@ -49,7 +49,8 @@ fn calls_with_the_same_key_at_once_do_the_work_once() {
         let user = arena.user("u").await;
         let body = json!({"name": "raced"});
         let calls = (0..8).map(|_| keyed(&user, "/api/workspaces", "race", &body));
-        let answers: Vec<Value> = futures::future::join_all(calls).await.into_iter().map(|a| a.expect(201).json()).collect();
+        let answers: Vec<Value> =
+            futures::future::join_all(calls).await.into_iter().map(|a| a.expect(201).json()).collect();
         assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:#?}");
         assert_eq!(user.all("/api/workspaces", 100).await.len(), 1);
     });

@@ -44,7 +44,8 @@ fn a_second_token_is_the_same_user() {
     on_shared(async |arena| {
         let user = arena.user("twice").await;
         let again = Client::of_user(arena.server(), &user.name, &[]).await;
-        let (first, second) = (user.get("/api/me").await.expect(200).json(), again.get("/api/me").await.expect(200).json());
+        let (first, second) =
+            (user.get("/api/me").await.expect(200).json(), again.get("/api/me").await.expect(200).json());
         assert_eq!(first, second);
     });
 }
@@ -74,7 +75,8 @@ async fn browser(arena: &Arena, name: &str) -> Client {
     let nobody = arena.nobody();
     let answer = nobody.get(&login_link(arena, name).await).await;
     assert!((200..400).contains(&answer.status), "the link answers {}: {}", answer.status, answer.start());
-    let pairs: Vec<String> = cookies(&answer).iter().map(|c| c.split(';').next().unwrap_or_default().to_owned()).collect();
+    let pairs: Vec<String> =
+        cookies(&answer).iter().map(|c| c.split(';').next().unwrap_or_default().to_owned()).collect();
     assert!(!pairs.is_empty(), "the link sets a cookie: {:?}", answer.headers);
     nobody.with(Identity::Cookie(pairs.join("; ")))
 }

@@ -77,7 +77,10 @@ fn too_many_requests_are_429_with_retry_after_for_that_user_alone() {
         let wait: u64 = limited.header("retry-after").parse().expect("seconds");
         assert!(wait <= 60, "{wait}");
         let _ = calm.get("/api/me").await.expect(200);
-        playhouse_blackbox::wait::until("the limit to pass", async || (busy.get("/api/me").await.status == 200).then_some(())).await;
+        playhouse_blackbox::wait::until("the limit to pass", async || {
+            (busy.get("/api/me").await.status == 200).then_some(())
+        })
+        .await;
     });
 }
 

@@ -10,7 +10,10 @@ fn run_answers_202_and_makes_the_sandbox() {
         let run = ws.run("echo hello").await;
         let process = ws.ended(run.process_id).await;
         assert_eq!(process["status"], "completed");
-        assert_eq!((&process["exit_code"], &process["signal"], &process["reason"]), (&json!(0), &json!(null), &json!(null)));
+        assert_eq!(
+            (&process["exit_code"], &process["signal"], &process["reason"]),
+            (&json!(0), &json!(null), &json!(null))
+        );
         assert_eq!(process["command"], "echo hello");
         assert_eq!(process["pty"], false);
         assert_eq!(shape::id(&process, "sandbox_id"), run.sandbox_id);
@@ -37,7 +40,8 @@ fn env_and_cwd_are_taken() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
         ws.create("/sub/file", "x").await;
-        let body = json!({"command": "pwd; ls; echo \"$GREETING\"", "cwd": "/workspace/sub", "env": {"GREETING": "hé llo"}});
+        let body =
+            json!({"command": "pwd; ls; echo \"$GREETING\"", "cwd": "/workspace/sub", "env": {"GREETING": "hé llo"}});
         assert_eq!(ws.run_to_end(body).await.good(), "/workspace/sub\nfile\nhé llo\n");
         assert_eq!(ws.sh("pwd").await.good(), "/workspace\n", "the default");
         assert_eq!(ws.run_to_end(json!({"command": "pwd", "cwd": "/tmp"})).await.good(), "/tmp\n");
@@ -172,8 +176,11 @@ fn cancel_is_term_to_the_group_then_kill_and_idempotent() {
         ws.cancel(deaf.process_id).await;
         assert_eq!(ws.process(deaf.process_id).await, process, "cancelling an ended process changes nothing");
         wait::until("the group to be gone", async || {
-            (!ws.sh("ps ax -o args 2>/dev/null || cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await.text().contains("sleep 1000"))
-                .then_some(())
+            (!ws.sh("ps ax -o args 2>/dev/null || cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
+                .await
+                .text()
+                .contains("sleep 1000"))
+            .then_some(())
         })
         .await;
     });
@@ -195,7 +202,8 @@ fn processes_are_listed_with_all_their_fields() {
         let ws = arena.workspace().await;
         let done = ws.sh("echo a").await.process;
         let running = ws.run(json!(["sleep", "1000"])).await;
-        wait::until("it to run", async || (ws.process(running.process_id).await["status"] == "running").then_some(())).await;
+        wait::until("it to run", async || (ws.process(running.process_id).await["status"] == "running").then_some(()))
+            .await;
         let listed = ws.client.get(&ws.path("/processes")).await.expect(200).json();
         let items = listed["items"].as_array().expect("items");
         items.iter().for_each(shape::process);
@@ -235,7 +243,8 @@ fn without_a_pty_there_is_no_terminal_and_stderr_is_apart() {
         assert_eq!(only("stdout").await, "no-tty\nout\n");
         assert_eq!(only("stderr").await, "err\n");
         assert_eq!(done.output.len(), "no-tty\nout\nerr\n".len());
-        let tty = ws.run_to_end(json!({"command": "test -t 0 && test -t 1 && test -t 2 && echo tty", "pty": true})).await;
+        let tty =
+            ws.run_to_end(json!({"command": "test -t 0 && test -t 1 && test -t 2 && echo tty", "pty": true})).await;
         assert_eq!(tty.good(), "tty\r\n");
     });
 }

@@ -31,7 +31,8 @@ fn post_sandbox_takes_no_body_too_and_refuses_an_unknown_instance_type() {
         assert!(ws.get().await["sandbox"].is_null(), "nothing was made");
         let _ = ws.client.post_empty(&ws.path("/sandbox")).await.expect(201);
         let other = arena.workspace().await;
-        let large = other.client.post(&other.path("/sandbox"), json!({"instance_type": "cpu-large"})).await.expect(201).json();
+        let large =
+            other.client.post(&other.path("/sandbox"), json!({"instance_type": "cpu-large"})).await.expect(201).json();
         assert_eq!(large["instance_type"], "cpu-large");
     });
 }
@@ -94,7 +95,8 @@ fn status_shows_what_it_uses() {
             assert!(["running", "idle"].contains(&&*shape::text(&sandbox, "status")), "{sandbox}");
             let usage = &sandbox["usage"];
             let above = |key: &str, least: f64| usage[key].as_f64().is_some_and(|value| value > least);
-            (above("cpu_seconds", 0.0) && above("memory_bytes", 100_000.0) && above("disk_bytes", 8_000_000.0)).then_some(())
+            (above("cpu_seconds", 0.0) && above("memory_bytes", 100_000.0) && above("disk_bytes", 8_000_000.0))
+                .then_some(())
         })
         .await;
         ws.cancel(run.process_id).await;
@@ -109,7 +111,10 @@ fn suspend_freezes_programs_and_resume_thaws_them() {
         ws.printed(run.process_id, "5\n").await;
         let path = format!("/api/sandboxes/{}", run.sandbox_id);
         let _ = ws.client.post_empty(&format!("{path}/suspend")).await.expect(202);
-        wait::until("it to be suspended", async || (ws.sandbox_status(run.sandbox_id).await == "suspended").then_some(())).await;
+        wait::until("it to be suspended", async || {
+            (ws.sandbox_status(run.sandbox_id).await == "suspended").then_some(())
+        })
+        .await;
         let frozen = ws.output(run.process_id).await.len();
         let _ = ws.client.post_empty(&format!("{path}/resume")).await.expect(202);
         wait::until("it to go on", async || (ws.output(run.process_id).await.len() > frozen + 10).then_some(())).await;
@@ -134,7 +139,10 @@ fn delete_ends_it_is_idempotent_and_the_next_has_a_new_id() {
         let path = format!("/api/sandboxes/{}", run.sandbox_id);
         let _ = ws.client.delete(&path).await.expect(204);
         let _ = ws.client.delete(&path).await.expect(204);
-        wait::until("it to be terminated", async || (ws.sandbox_status(run.sandbox_id).await == "terminated").then_some(())).await;
+        wait::until("it to be terminated", async || {
+            (ws.sandbox_status(run.sandbox_id).await == "terminated").then_some(())
+        })
+        .await;
         wait::until("its program to be gone", async || (!os::alive(pid)).then_some(())).await;
         wait::until("its cgroups to be gone", async || cgroups.iter().all(|c| !c.exists()).then_some(())).await;
         let _ = ws.client.delete(&path).await.expect(204);

@@ -9,7 +9,9 @@ use serde_json::json;
 fn what_a_program_writes_shows_up_in_the_tree() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
-        let run = ws.run("mkdir -p made/deep; printf hello > made/deep/file; chmod +x made/deep/file; echo done; sleep 1000").await;
+        let run = ws
+            .run("mkdir -p made/deep; printf hello > made/deep/file; chmod +x made/deep/file; echo done; sleep 1000")
+            .await;
         ws.printed(run.process_id, "done").await;
         ws.comes_to_hold(wait::A_SECOND, "/made/deep/file", b"hello").await;
         assert_eq!(ws.find("/made/deep/file").await.expect("the file")["executable"], true);
@@ -31,7 +33,8 @@ fn changes_renames_and_removals_show_up_in_the_tree() {
         ws.comes_to_hold(wait::A_SECOND, "/moved/b", b"2").await;
         wait::within(wait::A_SECOND, "/dir to be gone", async || ws.find("/dir").await.is_none().then_some(())).await;
         let _ = go().await;
-        wait::within(wait::A_SECOND, "/moved to be gone", async || ws.find("/moved").await.is_none().then_some(())).await;
+        wait::within(wait::A_SECOND, "/moved to be gone", async || ws.find("/moved").await.is_none().then_some(()))
+            .await;
     });
 }
 
@@ -90,8 +93,12 @@ fn generated_folders_are_not_listed() {
         let run = ws.run(script).await;
         ws.printed(run.process_id, "done").await;
         ws.comes_to_hold(wait::A_SECOND, "/last", b"z").await;
-        let all: Vec<_> = ws.client.all(&ws.path("/files?all=true"), 1000).await.iter().map(|f| shape::text(f, "path")).collect();
-        assert!(all.iter().all(|p| !["node_modules", ".venv", "target", "__pycache__"].iter().any(|g| p.contains(g))), "{all:?}");
+        let all: Vec<_> =
+            ws.client.all(&ws.path("/files?all=true"), 1000).await.iter().map(|f| shape::text(f, "path")).collect();
+        assert!(
+            all.iter().all(|p| !["node_modules", ".venv", "target", "__pycache__"].iter().any(|g| p.contains(g))),
+            "{all:?}"
+        );
     });
 }
 
@@ -117,7 +124,12 @@ fn fifos_sockets_and_odd_names_are_left_out_and_named_to_the_user() {
         let sandbox = shape::id(&ws.sandbox().await, "id");
         let mut stream = ws.stream(sandbox, Options::default()).await;
         let run = ws.run("mkfifo pipe; python3 -c 'import os,socket; s=socket.socket(socket.AF_UNIX); s.bind(\"sock\"); open(b\"bad\\xff\",\"w\").close()'; printf z > last; sleep 1000").await;
-        stream.until("last in the tree", |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/last"))).await;
+        stream
+            .until(
+                "last in the tree",
+                |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/last")),
+            )
+            .await;
         assert_eq!(ws.paths().await, ["/last"]);
         let named = |stream: &playhouse_blackbox::Stream| format!("{:?}", stream.seen).contains("pipe");
         if !named(&stream) {
@@ -134,11 +146,26 @@ fn the_stream_tells_what_changed_with_a_rising_version() {
         let sandbox = shape::id(&ws.sandbox().await, "id");
         let mut stream = ws.stream(sandbox, Options::default()).await;
         let file = ws.create("/by-api", "x").await;
-        stream.until("the API's file", |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/by-api"))).await;
+        stream
+            .until(
+                "the API's file",
+                |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/by-api")),
+            )
+            .await;
         let run = ws.run("printf y > by-program; sleep 1000").await;
-        stream.until("the program's file", |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/by-program"))).await;
+        stream
+            .until(
+                "the program's file",
+                |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/by-program")),
+            )
+            .await;
         let _ = ws.client.delete(&format!("/api/files/{}", shape::text(&file, "id"))).await.expect(204);
-        stream.until("the removal", |frame, _| matches!(frame, Frame::Files { removed, .. } if removed.iter().any(|p| p == "/by-api"))).await;
+        stream
+            .until(
+                "the removal",
+                |frame, _| matches!(frame, Frame::Files { removed, .. } if removed.iter().any(|p| p == "/by-api")),
+            )
+            .await;
         ws.cancel(run.process_id).await;
     });
 }
@@ -186,7 +213,9 @@ fn two_writers_of_one_file_end_with_the_same_content_on_both_sides() {
         let ws = arena.workspace().await;
         let file = ws.create("/f", "start").await;
         let path = format!("/api/files/{}", shape::text(&file, "id"));
-        let run = ws.run("for i in 1 2 3 4 5 6 7 8 9 10; do printf \"sandbox $i\" > f; sleep 0.05; done; echo done; sleep 1000").await;
+        let run = ws
+            .run("for i in 1 2 3 4 5 6 7 8 9 10; do printf \"sandbox $i\" > f; sleep 0.05; done; echo done; sleep 1000")
+            .await;
         for n in 1..=10 {
             let _ = ws.client.put(&path, json!({"content": format!("api {n}")})).await.expect(200);
         }

@@ -66,7 +66,10 @@ fn an_upload_without_a_filename_or_cut_short_is_refused() {
         let request = ws.client.request(Method::POST, &ws.path("/files")).multipart(form);
         ws.client.send(request).await.refused_as_malformed();
         let cut = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"a\"\r\n\r\nhalf";
-        let request = ws.client.request(Method::POST, &ws.path("/files")).header("content-type", "multipart/form-data; boundary=b");
+        let request = ws
+            .client
+            .request(Method::POST, &ws.path("/files"))
+            .header("content-type", "multipart/form-data; boundary=b");
         ws.client.send(request.body(cut)).await.refused_as_malformed();
         assert!(ws.paths().await.is_empty(), "nothing is written");
     });

@@ -141,7 +141,8 @@ fn sharing_mode_opens_a_workspace_to_the_same_org_with_that_role() {
     on_shared(async |arena| {
         let org = format!("org-{:08x}", rand::random::<u32>());
         let owner = arena.user("owner").await;
-        let (colleague, foreigner) = (arena.user("colleague").await, arena.user_with("foreigner", &["--org", &org]).await);
+        let (colleague, foreigner) =
+            (arena.user("colleague").await, arena.user_with("foreigner", &["--org", &org]).await);
         let ws = arena.workspace_of(&owner, "blank").await;
         ws.create("/a", "a").await;
         let theirs = ws.seen_by(&colleague);

@@ -99,7 +99,8 @@ fn binary_replay_resumes_anywhere() {
         for seen in [0, 1, last / 2, last - 1] {
             let mut head = ws.stream(run.sandbox_id, binary()).await;
             let mut before = Vec::new();
-            while head.model.tapes.get(&run.process_id).and_then(|tape| tape.cursor).map_or(0, |id| id.sequence) < seen {
+            while head.model.tapes.get(&run.process_id).and_then(|tape| tape.cursor).map_or(0, |id| id.sequence) < seen
+            {
                 let _ = head.next().await.expect("it stays open");
                 before = head.model.tapes.get(&run.process_id).map(|tape| tape.kept.clone()).unwrap_or_default();
             }

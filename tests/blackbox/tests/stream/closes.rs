@@ -43,7 +43,8 @@ fn a_bearer_token_is_no_stream_token() {
         let ws = arena.workspace().await;
         let sandbox = shape::id(&ws.sandbox().await, "id");
         let data = arena.server().data().to_string_lossy().into_owned();
-        let made = playhouse_blackbox::cli::run(&["token", "create", "--user", &ws.client.name, "--data-dir", &data]).await;
+        let made =
+            playhouse_blackbox::cli::run(&["token", "create", "--user", &ws.client.name, "--data-dir", &data]).await;
         assert_eq!(refused(&ws, sandbox, made.expect(0).line()).await.code, 4401);
         // And the other way round.
         let token = stream::token(&ws.client, sandbox).await;
@@ -57,10 +58,12 @@ fn a_token_lives_60_seconds_and_need_not_be_valid_later() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
         let run = ws.run("cat").await;
-        let mut stream = ws.stream(run.sandbox_id, Options { token: Some(run.stream_token.clone()), ..Options::default() }).await;
+        let mut stream =
+            ws.stream(run.sandbox_id, Options { token: Some(run.stream_token.clone()), ..Options::default() }).await;
         wait::within(std::time::Duration::from_secs(90), "the token to expire", async || {
             let model = Model::new(run.sandbox_id);
-            let opened = Stream::connect(&ws.client, run.sandbox_id, &run.stream_token, Options::default(), model).await;
+            let opened =
+                Stream::connect(&ws.client, run.sandbox_id, &run.stream_token, Options::default(), model).await;
             // What comes meanwhile on the first socket (pings) must be answered.
             let _ = stream.next_within(std::time::Duration::from_secs(2)).await;
             match opened.expect("the upgrade").next().await {

@@ -116,7 +116,9 @@ fn a_flood_stops_soon_after_ctrl_c_and_its_size_stays_bounded() {
         let ws = arena.workspace().await;
         let run = ws.run_pty("yes; echo over").await;
         let mut stream = ws.stream(run.sandbox_id, Options { flow_ack: true, ..Options::default() }).await;
-        stream.until("a flood", |_, model| model.tapes.get(&run.process_id).is_some_and(|tape| tape.bytes > 2_000_000)).await;
+        stream
+            .until("a flood", |_, model| model.tapes.get(&run.process_id).is_some_and(|tape| tape.bytes > 2_000_000))
+            .await;
         let start = tokio::time::Instant::now();
         stream.input(run.process_id, "\u{3}", 1).await;
         stream.end_of(run.process_id).await;

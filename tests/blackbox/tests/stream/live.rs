@@ -31,7 +31,10 @@ fn hello_lists_running_and_retained_processes() {
         let hello = &stream.model.hello;
         assert_eq!(hello.len(), 3, "{hello:?}");
         let listed = &hello[&shape::id(&done, "id")];
-        assert_eq!((&*listed.status, listed.first, listed.last), ("completed", Some(EventId::FIRST), Some(EventId::FIRST)));
+        assert_eq!(
+            (&*listed.status, listed.first, listed.last),
+            ("completed", Some(EventId::FIRST), Some(EventId::FIRST))
+        );
         let listed = &hello[&silent.process_id];
         assert_eq!((listed.first, listed.last, listed.input_seq), (None, None, 0), "null before any output");
         assert_eq!(hello[&running.process_id].status, "running");

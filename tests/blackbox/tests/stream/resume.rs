@@ -171,7 +171,8 @@ fn an_unknown_from_is_refused() {
         let sandbox = shape::id(&ws.sandbox().await, "id");
         let token = playhouse_blackbox::stream::token(&ws.client, sandbox).await;
         let options = Options { from: Some("tomorrow"), ..Options::default() };
-        let opened = Stream::connect(&ws.client, sandbox, &token, options, playhouse_blackbox::Model::new(sandbox)).await;
+        let opened =
+            Stream::connect(&ws.client, sandbox, &token, options, playhouse_blackbox::Model::new(sandbox)).await;
         match opened {
             Err(refused) => assert!(matches!(refused.status, 400 | 422), "{refused:?}"),
             Ok(mut stream) => {

@@ -88,6 +88,10 @@ fn the_output_of_an_ended_process_goes_after_its_time() {
         .await;
         assert_eq!(ws.process(process).await["status"], "completed", "the process is still known");
         let stream = ws.stream(sandbox, Options::default()).await;
-        assert!(stream.model.hello.get(&process).is_none_or(|listed| listed.first.is_none()), "{:?}", stream.model.hello);
+        assert!(
+            stream.model.hello.get(&process).is_none_or(|listed| listed.first.is_none()),
+            "{:?}",
+            stream.model.hello
+        );
     });
 }

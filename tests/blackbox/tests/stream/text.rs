@@ -94,7 +94,8 @@ fn text_resumes_in_the_middle_of_a_character() {
         for seen in 0..last {
             let mut head = String::new();
             let mut first = ws.stream(run.sandbox_id, Options::default()).await;
-            while first.model.tapes.get(&run.process_id).and_then(|tape| tape.cursor).map_or(0, |id| id.sequence) < seen {
+            while first.model.tapes.get(&run.process_id).and_then(|tape| tape.cursor).map_or(0, |id| id.sequence) < seen
+            {
                 let _ = first.next().await.expect("it stays open");
                 head = first.model.tapes.get(&run.process_id).map(|tape| tape.text()).unwrap_or_default();
             }

@@ -116,7 +116,9 @@ fn two_clients_with_different_breaks_see_the_same_events() {
 fn text_survives_disconnects_too() {
     on_own(&["--retention-bytes", RETENTION], async |arena| {
         let ws = arena.workspace().await;
-        let run = ws.run(json!(["python3", "-c", "import sys\nfor i in range(400000): sys.stdout.write(f'{i} ünï€😀\\n')"])).await;
+        let run = ws
+            .run(json!(["python3", "-c", "import sys\nfor i in range(400000): sys.stdout.write(f'{i} ünï€😀\\n')"]))
+            .await;
         let (model, _) = follow(&ws, run.sandbox_id, run.process_id, false, 5).await;
         let expected: String = (0..400_000).map(|i| format!("{i} ünï€😀\n")).collect();
         let tape = model.tape(run.process_id);
@@ -147,7 +149,8 @@ fn a_flood_does_not_grow_the_servers_memory_without_bound() {
         }
         let after = resident();
         ws.cancel(run.process_id).await;
-        wait::until("it to end", async || (ws.process(run.process_id).await["finished_at"].is_string()).then_some(())).await;
+        wait::until("it to end", async || (ws.process(run.process_id).await["finished_at"].is_string()).then_some(()))
+            .await;
         assert!(after < before + 200 * 1024, "{before} KiB, then {after} KiB");
     });
 }
