@@ -1,0 +1,114 @@
+//! What the host's own /proc and /sys say of a server and its sandboxes.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Sends a signal; false if there is no such process.
+#[must_use]
+#[allow(unsafe_code, reason = "kill(2) has no safe wrapper in std; it touches no memory")]
+pub fn kill(pid: u32, signal: i32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    // SAFETY: a plain system call without pointers.
+    pid > 1 && unsafe { libc::kill(pid, signal) } == 0
+}
+
+/// Whether the process exists and is no zombie.
+#[must_use]
+pub fn alive(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| stat.rsplit_once(") ").map(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+        .unwrap_or(false)
+}
+
+/// A process's parent.
+#[must_use]
+pub fn parent(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
+
+/// Every process's id and arguments.
+fn processes() -> impl Iterator<Item = (u32, Vec<String>)> {
+    fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let arguments = line.split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned());
+        Some((pid, arguments.filter(|part| !part.is_empty()).collect()))
+    })
+}
+
+/// The `playhouse <command>` processes of the server whose data lie in `data`.
+#[must_use]
+pub fn of_data_dir(data: &Path, command: &str) -> Vec<u32> {
+    let data = data.to_string_lossy().into_owned();
+    processes()
+        .filter(|(pid, arguments)| {
+            alive(*pid)
+                && arguments.first().is_some_and(|program| program.contains("playhouse"))
+                && arguments.iter().any(|argument| argument == command)
+                && arguments.iter().any(|argument| argument.contains(&data))
+        })
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// Processes one of whose arguments is exactly `marker`: how a test finds, from the host, what it runs in a sandbox.
+#[must_use]
+pub fn with_argument(marker: &str) -> Vec<u32> {
+    processes()
+        .filter(|(pid, arguments)| alive(*pid) && arguments.iter().any(|argument| argument == marker))
+        .map(|(pid, _)| pid)
+        .collect()
+}
+
+/// The cgroup directories a process is in, those of the root left out.
+#[must_use]
+pub fn cgroups(pid: u32) -> BTreeSet<PathBuf> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        if path == "/" {
+            continue;
+        }
+        let bases = match controllers {
+            "" => vec![PathBuf::from("/sys/fs/cgroup"), PathBuf::from("/sys/fs/cgroup/unified")],
+            named => vec![Path::new("/sys/fs/cgroup").join(named.trim_start_matches("name="))],
+        };
+        for base in bases {
+            let directory = base.join(path.trim_start_matches('/'));
+            if directory.is_dir() {
+                found.insert(directory);
+            }
+        }
+    }
+    found
+}
+
+/// The loop devices whose files lie under `data`.
+#[must_use]
+pub fn loop_devices(data: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/sys/block").into_iter().flatten().flatten() {
+        if let Ok(file) = fs::read_to_string(entry.path().join("loop/backing_file"))
+            && Path::new(file.trim()).starts_with(data)
+        {
+            found.push(format!("{} on {}", entry.file_name().to_string_lossy(), file.trim()));
+        }
+    }
+    found
+}
+
+/// The mounts of this mount namespace at or of something under `data`.
+#[must_use]
+pub fn mounts(data: &Path) -> Vec<String> {
+    let data = data.to_string_lossy();
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    text.lines().filter(|line| line.contains(&*data)).map(str::to_owned).collect()
+}
