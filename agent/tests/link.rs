@@ -314,48 +314,5 @@ async fn many_processes_at_once_all_end_well() {
 }
 
 /// How much output goes through. Run it by hand.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn how_fast_output_flows() {
-    let agent = Agent::start();
-    let mut node = agent.ready_node().await;
-    for (script, pty) in [("head -c 100000000 /dev/zero", false), ("yes | head -c 20000000", true)] {
-        let start = shell(&agent, script, pty);
-        let since = Instant::now();
-        node.start(&start).await;
-        let mut model = Model::default();
-        node.finish(start.process_id, &mut model).await;
-        let chunks = model.chunks.len();
-        let bytes: usize = model.chunks.iter().map(|chunk| chunk.bytes.len()).sum();
-        println!("{script}: {} MB/s in {chunks} chunks", bytes as u128 / since.elapsed().as_micros());
-    }
-}
 
 /// How long a key takes to a program and back. Run it by hand: `cargo test --release … -- --ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn how_long_an_echo_takes() {
-    let agent = Agent::start();
-    let mut node = agent.ready_node().await;
-    let start = shell(&agent, "stty raw -echo; echo up; exec cat", true);
-    let id = start.process_id;
-    node.start(&start).await;
-    let mut model = Model::default();
-    node.take(id, &mut model, |model| model.text().contains("up")).await;
-    let mut times = Vec::new();
-    for seq in 1..=2000_u64 {
-        let since = Instant::now();
-        node.send(NodeFrame::Input { process_id: id, writer: "w".into(), seq, bytes: vec![b'k'], eof: false, tag: 0 })
-            .await;
-        loop {
-            if let AgentFrame::Output { .. } = node.next().await {
-                break;
-            }
-        }
-        times.push(since.elapsed());
-        node.send(NodeFrame::Credit { process_id: id, bytes: seq + (1 << 17) }).await;
-        node.send(NodeFrame::Stored { process_id: id, sequence: seq }).await;
-    }
-    times.sort_unstable();
-    println!("echo: p50 {:?}, p99 {:?}", times[1000], times[1980]);
-}
