@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use node::{Agent, Model, shell};
 use playhouse_protocol::{
-    agent::{AgentFrame, INPUT_BYTES, InputOutcome, NodeFrame, PtySize, Signal, Start},
+    agent::{INPUT_BYTES, InputOutcome, NodeFrame, PtySize, Signal, Start},
     handshake::token_hash,
     stream::Stream,
 };
@@ -312,7 +312,3 @@ async fn many_processes_at_once_all_end_well() {
         assert!(model.text().replace('\r', "") == expected, "{number}");
     }
 }
-
-/// How much output goes through. Run it by hand.
-
-/// How long a key takes to a program and back. Run it by hand: `cargo test --release … -- --ignored --nocapture`.

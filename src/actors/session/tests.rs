@@ -364,5 +364,3 @@ async fn a_process_whose_actor_ended_is_subscribed_to_anew() {
     client.say(json!({"type": "input", "process_id": record.id, "data": "x"}));
     agent.wait(|frame| matches!(frame, NodeFrame::Input { .. }).then_some(())).await;
 }
-
-/// What the actors cost on the way of a keystroke and of a flood; run by hand, prints its figures.
