@@ -175,7 +175,9 @@ pub async fn ask(data_dir: &Path, request: &Request) -> io::Result<Option<Reply>
     let Ok((path, _dir)) = reachable(data_dir, SOCKET) else { return Ok(None) };
     let mut stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     send(&mut stream, request).await?;

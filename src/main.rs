@@ -6,10 +6,11 @@ use std::{
 };
 
 use playhouse::{
-    bench, doctor, sandbox,
+    bench,
     config::{self, ClusterCommand, Command, Invocation, LogFormat, OutputFormat, Settings, TokenCommand},
+    doctor,
     http::openapi,
-    operator,
+    operator, sandbox,
     server::{self, Failure},
 };
 use tracing_subscriber::EnvFilter;
@@ -32,7 +33,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u8, Failure> {
-    let invocation = config::invocation().map_err(|error| Failure { words: error.to_string(), exit_code: error.exit_code() })?;
+    let invocation =
+        config::invocation().map_err(|error| Failure { words: error.to_string(), exit_code: error.exit_code() })?;
     let Invocation { command, layers, settings } = invocation;
     // What needs no settings is not kept from those whose settings are wrong.
     if let Command::Openapi = command {
@@ -53,8 +55,12 @@ fn run() -> Result<u8, Failure> {
         Command::Token(TokenCommand::Create(arguments)) => print_from(operator::create_token(&settings, arguments)),
         Command::Login(arguments) => print_from(operator::login(&settings, arguments)),
         Command::Cluster(ClusterCommand::Status(_)) => print_from(operator::cluster_status(&settings)),
-        Command::Cluster(ClusterCommand::Drain(_)) => Err(Failure::lacking("draining a node isn't built in yet: clusters aren't")),
-        Command::Cluster(ClusterCommand::Certs(_)) => Err(Failure::lacking("certificates aren't built in yet: clusters aren't")),
+        Command::Cluster(ClusterCommand::Drain(_)) => {
+            Err(Failure::lacking("draining a node isn't built in yet: clusters aren't"))
+        }
+        Command::Cluster(ClusterCommand::Certs(_)) => {
+            Err(Failure::lacking("certificates aren't built in yet: clusters aren't"))
+        }
         Command::Bench(arguments) => on_a_runtime(async {
             let figures = bench::run(&arguments.only, arguments.insecure_no_sandbox).await;
             let figures = figures.map_err(|error| Failure::failed(format!("{error:#}")))?;
@@ -63,9 +69,9 @@ fn run() -> Result<u8, Failure> {
                 OutputFormat::Text => print(bench::table(&figures).trim_end()),
             }
         }),
-        Command::Bridge => on_a_runtime(async {
-            bench::bridge::serve().await.map_err(|error| Failure::failed(format!("{error:#}")))
-        }),
+        Command::Bridge => {
+            on_a_runtime(async { bench::bridge::serve().await.map_err(|error| Failure::failed(format!("{error:#}"))) })
+        }
         Command::Host(_) => on_a_runtime(server::host(settings)),
         Command::Openapi => Ok(()),
     };
@@ -76,8 +82,7 @@ fn run() -> Result<u8, Failure> {
 fn log(settings: &Settings, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let colours = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match settings.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

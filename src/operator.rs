@@ -13,10 +13,7 @@ use crate::{
     config::{LoginArgs, OutputFormat, Settings, TokenArgs},
     control::{self, Reply, Request},
     server::{Failure, parts},
-    store::{
-        Metadata,
-        metadata::OpenError,
-    },
+    store::{Metadata, metadata::OpenError},
 };
 
 /// How long a server that has the store but does not answer yet is waited for.
@@ -146,7 +143,10 @@ pub async fn cluster_status(settings: &Settings) -> Result<String, Failure> {
         let _ = write!(
             table,
             "\n{:<24} {:>11} {:<9} {:>6}  {address}",
-            text(&node["node"]), text(&node["incarnation"]), text(&node["state"]), text(&node["shards"])
+            text(&node["node"]),
+            text(&node["incarnation"]),
+            text(&node["state"]),
+            text(&node["shards"])
         );
     }
     Ok(table)

@@ -107,7 +107,12 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     let serving = tokio::spawn(listen::serve(clients, http::client_router(&app), stop.clone()));
     let operating = tokio::spawn(listen::serve(operators, http::admin_router(&app), operators_stop.clone()));
 
-    let ready = Ready { node: node.name.clone(), http: http_url, admin: admin_url, login_url: first_login(&node, &keys).await? };
+    let ready = Ready {
+        node: node.name.clone(),
+        http: http_url,
+        admin: admin_url,
+        login_url: first_login(&node, &keys).await?,
+    };
     ready.print(settings.output)?;
 
     signals.next().await;
@@ -208,12 +213,15 @@ impl Ready {
         let Self { node, http, admin, login_url } = self;
         let line = match output {
             OutputFormat::Json => {
-                json!({ "event": "ready", "node": node, "http": http, "admin": admin, "login_url": login_url }).to_string()
+                json!({ "event": "ready", "node": node, "http": http, "admin": admin, "login_url": login_url })
+                    .to_string()
             }
             OutputFormat::Text => format!("Playhouse is at {http}; this link signs you in, once: {login_url}"),
         };
         let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| Failure::failed(format!("stdout: {error}")))
+        writeln!(stdout, "{line}")
+            .and_then(|()| stdout.flush())
+            .map_err(|error| Failure::failed(format!("stdout: {error}")))
     }
 }
 

@@ -57,7 +57,12 @@ mod tests {
         let read: Vec<_> = rules.iter().map(|rule| (rule.name.as_str(), rule.address.as_deref())).collect();
         assert_eq!(
             read,
-            [("pypi.org", None), ("*.example.org", None), ("local.test", Some("127.0.0.1:8443")), ("v6.test", Some("[::1]:1"))]
+            [
+                ("pypi.org", None),
+                ("*.example.org", None),
+                ("local.test", Some("127.0.0.1:8443")),
+                ("v6.test", Some("[::1]:1"))
+            ]
         );
         for bad in ["a b", "http://a", "a:443", "*", "a..b", "a=localhost:1", "a=127.0.0.1", "=1.2.3.4:5", "a.*.b"] {
             assert!(rule(bad).is_err(), "{bad:?}");

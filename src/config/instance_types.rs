@@ -12,9 +12,11 @@ const RUNTIME: &str = "builtin";
 /// # Errors
 /// Names the entry that is none.
 pub fn instance_types(added: Option<&str>) -> Result<Vec<InstanceType>, String> {
-    let mut types = vec![instance_type("cpu-small", 2.0, 4 * GIB, 8 * GIB), instance_type("cpu-large", 4.0, 8 * GIB, 16 * GIB)];
+    let mut types =
+        vec![instance_type("cpu-small", 2.0, 4 * GIB, 8 * GIB), instance_type("cpu-large", 4.0, 8 * GIB, 16 * GIB)];
     for entry in added.unwrap_or_default().split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
-        let new = parse(entry).ok_or_else(|| format!("{entry:?} is no instance type; write one like cpu-huge=8:32GiB:64GiB"))?;
+        let new = parse(entry)
+            .ok_or_else(|| format!("{entry:?} is no instance type; write one like cpu-huge=8:32GiB:64GiB"))?;
         match types.iter_mut().find(|old| old.name == new.name) {
             Some(old) => *old = new,
             None => types.push(new),
@@ -30,7 +32,8 @@ fn parse(entry: &str) -> Option<InstanceType> {
     let cpu: f64 = cpu.trim().parse().ok()?;
     let (memory, disk) = (units::size(memory).ok()?, units::size(disk).ok()?);
     let name = name.trim();
-    let plain = !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let plain =
+        !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     // Below these a sandbox's own agent would not fit.
     let fits = (0.1..=1024.0).contains(&cpu) && memory >= 64 << 20 && disk >= 64 << 20;
     (plain && fits).then(|| instance_type(name, cpu, memory, disk))
@@ -49,7 +52,16 @@ mod tests {
         let types = instance_types(Some("huge=8:32GiB:64GiB, cpu-large=3.5:1GiB:1GiB")).expect("fine");
         let read: Vec<_> = types.iter().map(|kind| (kind.name.as_str(), kind.cpu, kind.memory_bytes)).collect();
         assert_eq!(read, [("cpu-small", 2.0, 4 * GIB), ("cpu-large", 3.5, GIB), ("huge", 8.0, 32 * GIB)]);
-        for bad in ["x", "x=1", "x=1:1GiB", "x=0:1GiB:1GiB", "x=1:1:1GiB", "=1:1GiB:1GiB", "a b=1:1GiB:1GiB", "x=NaN:1GiB:1GiB"] {
+        for bad in [
+            "x",
+            "x=1",
+            "x=1:1GiB",
+            "x=0:1GiB:1GiB",
+            "x=1:1:1GiB",
+            "=1:1GiB:1GiB",
+            "a b=1:1GiB:1GiB",
+            "x=NaN:1GiB:1GiB",
+        ] {
             assert!(instance_types(Some(bad)).is_err(), "{bad:?}");
         }
     }

@@ -129,11 +129,14 @@ impl Layers {
     }
 
     fn toml(&mut self, text: &str, shown: &str) -> Result<(), String> {
-        let values: Dict =
-            Figment::from(Toml::string(text)).extract().map_err(|error| format!("{shown}: {}", first_line(&error.to_string())))?;
+        let values: Dict = Figment::from(Toml::string(text))
+            .extract()
+            .map_err(|error| format!("{shown}: {}", first_line(&error.to_string())))?;
         for (name, value) in values {
-            let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| format!("{shown}: unknown key `{name}`"))?;
-            let text = written(&value).ok_or_else(|| format!("{shown}: `{name}` needs a text, a number or a list of them"))?;
+            let key =
+                KEYS.iter().find(|key| key.name == name).ok_or_else(|| format!("{shown}: unknown key `{name}`"))?;
+            let text =
+                written(&value).ok_or_else(|| format!("{shown}: `{name}` needs a text, a number or a list of them"))?;
             self.set(key, text, Origin::File(shown.to_owned()));
         }
         Ok(())
@@ -212,7 +215,9 @@ mod tests {
     #[test]
     fn the_later_layer_wins() {
         let mut layers = Layers::defaults();
-        layers.toml("listen = \"a:1\"\nmax_sockets = 5\nmax_upload = \"1MiB\"\nno_host = true", "f.toml").expect("fine");
+        layers
+            .toml("listen = \"a:1\"\nmax_sockets = 5\nmax_upload = \"1MiB\"\nno_host = true", "f.toml")
+            .expect("fine");
         assert_eq!(origin_and_text(&layers, "listen"), ("file f.toml".into(), "a:1".into()));
         assert_eq!(origin_and_text(&layers, "no_host"), ("file f.toml".into(), "true".into()));
         layers.environment(|name| match name {

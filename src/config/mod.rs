@@ -8,8 +8,8 @@ mod layers;
 mod settings;
 
 pub use cli::{
-    AdminArgs, BenchArgs, CertsArgs, Cli, ClusterCommand, Command, DoctorArgs, DrainArgs, HostArgs, LogFormat, LoginArgs,
-    OutputFormat, SandboxArgs, ServeArgs, StoreArgs, Tier, TokenArgs, TokenCommand,
+    AdminArgs, BenchArgs, CertsArgs, Cli, ClusterCommand, Command, DoctorArgs, DrainArgs, HostArgs, LogFormat,
+    LoginArgs, OutputFormat, SandboxArgs, ServeArgs, StoreArgs, Tier, TokenArgs, TokenCommand,
 };
 pub use layers::{KEYS, Layers, Origin, Written};
 pub use settings::{ConfigError, Machine, Settings, mask};

@@ -126,7 +126,10 @@ impl Reader<'_> {
         if known.iter().any(|known| text.starts_with(known)) {
             let shown = mask(&text);
             let built_in = built_in.join(" or ");
-            return Err(ConfigError::Lacking(format!("{}: {shown} isn't built in yet; {built_in} is", self.named(name))));
+            return Err(ConfigError::Lacking(format!(
+                "{}: {shown} isn't built in yet; {built_in} is",
+                self.named(name)
+            )));
         }
         let choices: Vec<&str> = built_in.iter().chain(known).copied().collect();
         Err(ConfigError::Usage(format!("{}: {:?} is none of {}", self.named(name), mask(&text), choices.join(", "))))
@@ -146,7 +149,9 @@ impl Settings {
         for name in ["cluster_listen", "cluster_advertise", "cluster_tls", "join"] {
             if reader.text(name).is_some() {
                 let named = reader.named(name);
-                return Err(ConfigError::Lacking(format!("{named}: clusters aren't built in yet; leave it out for one node")));
+                return Err(ConfigError::Lacking(format!(
+                    "{named}: clusters aren't built in yet; leave it out for one node"
+                )));
             }
         }
         let data_dir = reader.text("data_dir").map_or_else(|| machine.data_dir(), |dir| Ok(PathBuf::from(dir)))?;
@@ -202,17 +207,22 @@ impl Machine {
     fn data_dir(&self) -> Result<PathBuf, ConfigError> {
         let home = || self.home.as_ref().map(|home| home.join(".local/share"));
         let data = self.data_home.clone().or_else(home).map(|data| data.join("playhouse"));
-        data.ok_or_else(|| ConfigError::Usage("--data-dir is needed: there is neither XDG_DATA_HOME nor HOME".to_owned()))
+        data.ok_or_else(|| {
+            ConfigError::Usage("--data-dir is needed: there is neither XDG_DATA_HOME nor HOME".to_owned())
+        })
     }
 }
 
 fn name(given: Option<String>, machine: &str) -> Result<String, ConfigError> {
     let plain = |name: &str| {
-        (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+        (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     match given {
         Some(name) if plain(&name) => Ok(name),
-        Some(name) => Err(ConfigError::Usage(format!("{name:?} is no name: 1 to 64 letters, digits, `-`, `_` and `.`"))),
+        Some(name) => {
+            Err(ConfigError::Usage(format!("{name:?} is no name: 1 to 64 letters, digits, `-`, `_` and `.`")))
+        }
         None if plain(machine) => Ok(machine.to_owned()),
         None => Ok("node".to_owned()),
     }
@@ -220,7 +230,8 @@ fn name(given: Option<String>, machine: &str) -> Result<String, ConfigError> {
 
 fn public_url(url: &str) -> Result<String, ConfigError> {
     let host = url.strip_prefix("http://").or(url.strip_prefix("https://"));
-    let fine = host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) && !url.contains(['?', '#', ' ', '"']);
+    let fine =
+        host.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) && !url.contains(['?', '#', ' ', '"']);
     if fine {
         Ok(url.trim_end_matches('/').to_owned())
     } else {

@@ -47,12 +47,15 @@ impl FromRequestParts<App> for MaybeSigned {
 
 fn caller(headers: &HeaderMap, app: &App) -> Result<Caller, Problem> {
     let token = match headers.get(header::AUTHORIZATION) {
-        Some(value) => bearer(value).ok_or_else(|| Problem::new(Code::Unauthenticated, "`Authorization: Bearer <token>` is needed"))?,
+        Some(value) => bearer(value)
+            .ok_or_else(|| Problem::new(Code::Unauthenticated, "`Authorization: Bearer <token>` is needed"))?,
         None => cookie(headers).ok_or(Code::Unauthenticated)?,
     };
     match app.keys.check_access(token) {
         Ok(access) => Ok(access.caller),
-        Err(error @ (TokenError::Invalid | TokenError::Expired)) => Err(Problem::new(Code::Unauthenticated, error.to_string())),
+        Err(error @ (TokenError::Invalid | TokenError::Expired)) => {
+            Err(Problem::new(Code::Unauthenticated, error.to_string()))
+        }
     }
 }
 

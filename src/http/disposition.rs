@@ -28,7 +28,11 @@ mod tests {
     #[test]
     fn a_name_can_not_break_out() {
         let header = attachment("a\"; x=\"ä\r\n.html");
-        assert_eq!(header, "attachment; filename=\"a_; x=_ä__.html\"; filename*=UTF-8''a%22%3B%20x%3D%22%C3%A4%0D%0A.html".replace('ä', "_"));
+        assert_eq!(
+            header,
+            "attachment; filename=\"a_; x=_ä__.html\"; filename*=UTF-8''a%22%3B%20x%3D%22%C3%A4%0D%0A.html"
+                .replace('ä', "_")
+        );
         assert_eq!(attachment("a.zip"), "attachment; filename=\"a.zip\"; filename*=UTF-8''a.zip");
     }
 }

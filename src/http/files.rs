@@ -323,7 +323,11 @@ async fn if_match(headers: &HeaderMap, workspace: &WorkspaceRef, caller: &Caller
 /// The etags a header lists, without their quotes. A weak one keeps its mark, and so never matches.
 pub fn etags(headers: &HeaderMap, name: header::HeaderName) -> Vec<String> {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|etag| etag.trim().trim_matches('"').to_owned()).filter(|etag| !etag.is_empty()).collect()
+    values
+        .flat_map(|value| value.split(','))
+        .map(|etag| etag.trim().trim_matches('"').to_owned())
+        .filter(|etag| !etag.is_empty())
+        .collect()
 }
 
 /// All of a small content.

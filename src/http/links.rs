@@ -66,11 +66,7 @@ pub async fn list_links(
 #[utoipa::path(delete, path = "/api/workspaces/{id}/links/{link}", tag = "sharing",
     params(("id" = Uuid, Path, description = "The workspace"), ("link" = Uuid, Path, description = "The link")),
     responses((status = 204)))]
-pub async fn remove_link(
-    State(app): State<App>,
-    Signed(caller): Signed,
-    IdAnd(id, link): IdAnd,
-) -> Answer<StatusCode> {
+pub async fn remove_link(State(app): State<App>, Signed(caller): Signed, IdAnd(id, link): IdAnd) -> Answer<StatusCode> {
     let link = extract::id(&link)?;
     app.node.workspace(id).command(&caller, WorkspaceCommand::RemoveLink { id: link }, None).await?;
     Ok(StatusCode::NO_CONTENT)

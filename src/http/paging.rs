@@ -33,7 +33,12 @@ impl PageQuery {
             None => DEFAULT_LIMIT,
             Some(text) => match text.parse() {
                 Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
-                _ => return Err(Problem::new(Code::QueryInvalid, format!("limit: a number from 1 to {MAX_LIMIT} is needed"))),
+                _ => {
+                    return Err(Problem::new(
+                        Code::QueryInvalid,
+                        format!("limit: a number from 1 to {MAX_LIMIT} is needed"),
+                    ));
+                }
             },
         };
         let cursor = self.cursor.clone().filter(|cursor| !cursor.is_empty());

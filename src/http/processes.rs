@@ -71,7 +71,10 @@ pub struct Ran {
 fn size(cols: u16, rows: u16) -> Answer<(u16, u16)> {
     for (name, side) in [("cols", cols), ("rows", rows)] {
         if !(1..=MAX_SIDE).contains(&side) {
-            return Err(Problem::new(Code::BodyInvalid, format!("at `{name}`: a number from 1 to {MAX_SIDE} is needed")));
+            return Err(Problem::new(
+                Code::BodyInvalid,
+                format!("at `{name}`: a number from 1 to {MAX_SIDE} is needed"),
+            ));
         }
     }
     Ok((cols, rows))
@@ -307,7 +310,8 @@ mod tests {
     fn a_run_body_is_read_in_both_forms() {
         let line: RunBody = json(br#"{"command":"echo hi"}"#).expect("fine");
         assert_eq!(line.command, RunCommand::Line("echo hi".into()));
-        let argv: RunBody = json(br#"{"command":["a","b"],"pty":true,"cols":10,"env":{"A":"b"},"cwd":"/tmp"}"#).expect("fine");
+        let argv: RunBody =
+            json(br#"{"command":["a","b"],"pty":true,"cols":10,"env":{"A":"b"},"cwd":"/tmp"}"#).expect("fine");
         assert_eq!(argv.command, RunCommand::Argv(vec!["a".into(), "b".into()]));
         for bad in [r#"{"command":3}"#, r#"{"command":"a","shell":"b"}"#, r#"{"command":"a","cols":70000}"#, "{}"] {
             assert_eq!(json::<RunBody>(bad.as_bytes()).expect_err("refused").code(), Code::BodyInvalid, "{bad}");

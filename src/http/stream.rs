@@ -100,7 +100,8 @@ pub async fn open_stream(
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
         .max_message_size(MESSAGE_BYTES)
         .max_frame_size(MESSAGE_BYTES);
-    let binary = upgrade.selected_protocol().is_some_and(|protocol| protocol.as_bytes() == BINARY_SUBPROTOCOL.as_bytes());
+    let binary =
+        upgrade.selected_protocol().is_some_and(|protocol| protocol.as_bytes() == BINARY_SUBPROTOCOL.as_bytes());
     let params = params(&app, &sandbox, &uri, binary);
     let node = app.node.clone();
     Ok(upgrade
@@ -120,14 +121,16 @@ struct Refused {
 
 fn params(app: &App, sandbox: &str, uri: &Uri, binary: bool) -> Result<StreamParams, Refused> {
     let refused = |code, reason: &str| Refused { code, reason: reason.to_owned() };
-    let Query(query) = Query::<StreamQuery>::try_from_uri(uri).map_err(|_| refused(PARAMETER_INVALID, "the query can't be read"))?;
+    let Query(query) =
+        Query::<StreamQuery>::try_from_uri(uri).map_err(|_| refused(PARAMETER_INVALID, "the query can't be read"))?;
     let sandbox_id = extract::id(sandbox).map_err(|_| refused(NO_SANDBOX, "no such sandbox"))?;
     let token = query.token.as_deref().ok_or_else(|| refused(TOKEN_INVALID, "a token is needed"))?;
     let grant = app.keys.check_stream(token).map_err(|error| refused(TOKEN_INVALID, &error.to_string()))?;
     if grant.sandbox_id != sandbox_id {
         return Err(refused(TOKEN_INVALID, "the token is for another sandbox"));
     }
-    let from = from(query.from.as_deref()).ok_or_else(|| refused(PARAMETER_INVALID, "from: earliest, resume or live"))?;
+    let from =
+        from(query.from.as_deref()).ok_or_else(|| refused(PARAMETER_INVALID, "from: earliest, resume or live"))?;
     let flow_ack = match query.flow.as_deref() {
         None | Some("") => false,
         Some("ack") => true,

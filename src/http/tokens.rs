@@ -145,7 +145,8 @@ impl Keys {
     pub fn new(secret: &[u8; 32]) -> Self {
         let seed = ed25519_compact::Seed::new(blake3::derive_key("playhouse 2026 token signing key", secret));
         let pair = ed25519_compact::KeyPair::from_seed(seed);
-        let (secret, public) = (AsymmetricSecretKey::from(pair.sk.as_ref()), AsymmetricPublicKey::from(pair.pk.as_ref()));
+        let (secret, public) =
+            (AsymmetricSecretKey::from(pair.sk.as_ref()), AsymmetricPublicKey::from(pair.pk.as_ref()));
         match (secret, public) {
             (Ok(secret), Ok(public)) => Self { secret, public },
             _ => unreachable!("a pair made from one seed belongs together"),
@@ -157,7 +158,8 @@ impl Keys {
     /// # Errors
     /// When it can't be read or holds something else.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
-        let text = std::fs::read_to_string(path).map_err(|error| SecretError::File { path: path.display().to_string(), error })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SecretError::File { path: path.display().to_string(), error })?;
         let mut secret = [0_u8; 32];
         let digits = text.trim();
         let content = || SecretError::Content { path: path.display().to_string() };
@@ -195,7 +197,8 @@ impl Keys {
             return Err(TokenError::Invalid);
         }
         let untrusted = UntrustedToken::<Public, V4>::try_from(token).map_err(|_| TokenError::Invalid)?;
-        let trusted = PublicToken::verify(&self.public, &untrusted, None, Some(T::ASSERTION)).map_err(|_| TokenError::Invalid)?;
+        let trusted =
+            PublicToken::verify(&self.public, &untrusted, None, Some(T::ASSERTION)).map_err(|_| TokenError::Invalid)?;
         let claims: T = serde_json::from_str(trusted.payload()).map_err(|_| TokenError::Invalid)?;
         if claims.exp() <= clock::now() { Err(TokenError::Expired) } else { Ok(claims) }
     }

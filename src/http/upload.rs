@@ -67,13 +67,16 @@ pub async fn receive(
     let key = idempotency::key(request.headers())?;
     // The boundary differs with every try, so what counts of the body is each part's path and content.
     let mut fingerprint = Fingerprint::new(request.method(), request.uri());
-    let mut parts = Multipart::from_request(request, &()).await.map_err(|error| Problem::new(Code::BodyInvalid, error.body_text()))?;
+    let mut parts = Multipart::from_request(request, &())
+        .await
+        .map_err(|error| Problem::new(Code::BodyInvalid, error.body_text()))?;
     let limit = app.node.settings.max_upload;
     let mut total = 0_u64;
     let mut files = Vec::new();
     while let Some(mut part) = parts.next_field().await.map_err(broken)? {
         let path = {
-            let name = part.file_name().ok_or_else(|| Problem::new(Code::BodyInvalid, "every part needs a `filename`"))?;
+            let name =
+                part.file_name().ok_or_else(|| Problem::new(Code::BodyInvalid, "every part needs a `filename`"))?;
             below(prefix, name)
         };
         check_path(&path)?;

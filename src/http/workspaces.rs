@@ -1,10 +1,6 @@
 //! `/api/workspaces`: making, listing, showing, changing and deleting them.
 
-use axum::{
-    Json,
-    extract::State,
-    http::StatusCode,
-};
+use axum::{Json, extract::State, http::StatusCode};
 use futures::{StreamExt as _, stream};
 use playhouse_protocol::ids;
 use serde::{Deserialize, Serialize};

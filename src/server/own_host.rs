@@ -109,7 +109,10 @@ impl OwnHost {
         match self.launch {
             Launch::Direct => {
                 let detach = || rustix::process::setsid().map(drop).map_err(io::Error::from);
-                #[expect(unsafe_code, reason = "setsid is one system call: it neither allocates nor locks after the fork")]
+                #[expect(
+                    unsafe_code,
+                    reason = "setsid is one system call: it neither allocates nor locks after the fork"
+                )]
                 // SAFETY: as the reason says.
                 unsafe {
                     command.pre_exec(detach);

@@ -19,10 +19,7 @@ use crate::{
     cluster::Region,
     config::Settings,
     http::tokens::Keys,
-    store::{
-        Retention, Store, StoreOpenError,
-        metadata::OpenError,
-    },
+    store::{Retention, Store, StoreOpenError, metadata::OpenError},
 };
 
 /// How often a store that another process has open is tried again.
@@ -63,7 +60,9 @@ pub(crate) async fn store(settings: &Settings, data_dir: &Path, wait: Duration) 
                 let dir = data_dir.display();
                 return Err(Failure::failed(format!("{dir} is in use: another `playhouse serve` runs on it")));
             }
-            Err(error @ StoreOpenError::Metadata(OpenError::Schema { .. })) => return Err(Failure::lacking(error.to_string())),
+            Err(error @ StoreOpenError::Metadata(OpenError::Schema { .. })) => {
+                return Err(Failure::lacking(error.to_string()));
+            }
             Err(error) => return Err(Failure::failed(error.to_string())),
         }
     }

@@ -19,7 +19,8 @@ pub(super) async fn pack(mut tree: Tree, to: DuplexStream) -> io::Result<()> {
         match tree.entry(file).await? {
             None => {}
             Some(Entry::Directory(file)) => {
-                to.write_all(&head(relative(&file.path), EntryType::Directory, 0o755, 0, file.updated_at, None)?).await?;
+                to.write_all(&head(relative(&file.path), EntryType::Directory, 0o755, 0, file.updated_at, None)?)
+                    .await?;
             }
             Some(Entry::Link(file, target)) => {
                 let head = head(relative(&file.path), EntryType::Symlink, 0o777, 0, file.updated_at, Some(&target))?;
@@ -34,7 +35,9 @@ pub(super) async fn pack(mut tree: Tree, to: DuplexStream) -> io::Result<()> {
                 let mut left = blob.size;
                 while let Some(bytes) = content.next().await {
                     let bytes = bytes.map_err(io::Error::other)?;
-                    left = left.checked_sub(bytes.len() as u64).ok_or_else(|| io::Error::other("more than the size says"))?;
+                    left = left
+                        .checked_sub(bytes.len() as u64)
+                        .ok_or_else(|| io::Error::other("more than the size says"))?;
                     to.write_all(&bytes).await?;
                 }
                 if left > 0 {

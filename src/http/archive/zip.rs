@@ -32,19 +32,23 @@ pub(super) async fn pack(mut tree: Tree, to: DuplexStream) -> io::Result<()> {
             Entry::Directory(file) => {
                 (format!("{}/", relative(&file.path)), file.updated_at, DIRECTORY | 0o755, Compression::Stored)
             }
-            Entry::Link(file, _) => (relative(&file.path).to_owned(), file.updated_at, LINK | 0o777, Compression::Stored),
+            Entry::Link(file, _) => {
+                (relative(&file.path).to_owned(), file.updated_at, LINK | 0o777, Compression::Stored)
+            }
             Entry::File(file, _) => {
                 (relative(&file.path).to_owned(), file.updated_at, FILE | mode(file), Compression::Deflate)
             }
         };
-        let head = ZipEntryBuilder::new(name.into(), compression).unix_permissions(unix).last_modification_date(dos(at));
+        let head =
+            ZipEntryBuilder::new(name.into(), compression).unix_permissions(unix).last_modification_date(dos(at));
         match entry {
             Entry::Directory(_) => zip.write_entry_whole(head, &[]).await.map_err(io::Error::other)?,
             Entry::Link(_, target) => {
                 zip.write_entry_whole(head, target.as_bytes()).await.map_err(io::Error::other)?;
             }
             Entry::File(_, blob) if blob.size <= WHOLE_BYTES => {
-                let content = tree.blobs.read_all(tree.workspace.id(), &blob, WHOLE_BYTES).await.map_err(io::Error::other)?;
+                let content =
+                    tree.blobs.read_all(tree.workspace.id(), &blob, WHOLE_BYTES).await.map_err(io::Error::other)?;
                 zip.write_entry_whole(head, &content).await.map_err(io::Error::other)?;
             }
             Entry::File(_, blob) => {
