@@ -34,7 +34,7 @@ mod tests {
     #[test]
     fn pages_follow_each_other_without_gap() {
         let all: Vec<u32> = (100..110).collect();
-        let mut seen = Vec::new();
+        let mut seen: Vec<u32> = Vec::new();
         let mut request = PageRequest { limit: 3, cursor: None };
         loop {
             let after = after(&request).expect("a cursor that was given");

@@ -26,8 +26,18 @@ impl Core {
                     let content = match spool.content(self, &node, content) {
                         Ok(content) => content,
                         Err(error) => {
-                            self.tree().notice("file_not_written", format!("{path}: {error}"));
-                            self.set_aside(&mut self.tree(), &path, Some(node));
+                            let mut tree = self.tree();
+                            tree.notice("file_not_written", format!("{path}: {error}"));
+                            if tree.is_ours(&path) && !tree.versions.decided(&path, version) {
+                                tree.versions.touch(&path, version);
+                                if self.root.look(&path) == Ok(Disk::Directory) {
+                                    // What was below is gone from the tree whether or not its successor can be had.
+                                    // What resists is found by the next scan.
+                                    let _ = self.root.remove(&path);
+                                    tree.records.remove_below(&path);
+                                }
+                                self.set_aside(&mut tree, &path, Some(node));
+                            }
                             continue;
                         }
                     };
@@ -115,6 +125,7 @@ impl Core {
         }
         if is_directory && *node != Node::Directory {
             self.root.remove(path)?;
+            tree.records.remove_below(path);
         }
         let disk = match (node, content) {
             (Node::Directory, _) => {

@@ -9,6 +9,7 @@ use super::{
     record::{Record, Standing},
     report::Told,
     stamp::Disk,
+    versions::Made,
 };
 
 /// See the module.
@@ -73,10 +74,9 @@ impl Flight {
 /// disk meanwhile and the report came after it in the tree.
 pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String, String)]) -> Vec<String> {
     let mut again = Vec::new();
-    let is_open = |told: &Told| told.record.as_ref().is_some_and(|record| record.tree == Some(Node::Directory));
     let taken = |path: &str| !refused.iter().any(|(refused, _)| refused == path);
-    let decided: Vec<(String, bool)> =
-        told.iter().filter(|told| taken(&told.path)).map(|told| (told.path.clone(), !is_open(told))).collect();
+    let decided: Vec<(String, Made)> =
+        told.iter().filter(|told| taken(&told.path)).map(|told| (told.path.clone(), made(told))).collect();
     for Told { path, record, .. } in told {
         tree.forced.remove(&path);
         if !taken(&path) {
@@ -95,9 +95,17 @@ pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String
             settle_one(tree, &path, record, version, &mut again);
         }
     }
-    tree.versions.reported(version, decided.iter().map(|(path, closed)| (path.as_str(), *closed)));
+    tree.versions.reported(version, decided.iter().map(|(path, made)| (path.as_str(), *made)));
     tree.versions.end();
     again
+}
+
+fn made(told: &Told) -> Made {
+    match told.record.as_ref().and_then(|record| record.tree.as_ref()) {
+        None => Made::Nothing,
+        Some(Node::Directory) => Made::Directory,
+        Some(Node::File { .. } | Node::Symlink { .. }) => Made::Leaf,
+    }
 }
 
 fn settle_one(tree: &mut Tree, path: &str, record: Option<Record>, version: u64, again: &mut Vec<String>) {

@@ -136,7 +136,10 @@ fn compare(core: &Core, incoming: Incoming) -> Work {
     let gone: Vec<String> = {
         let tree = core.tree();
         let known = tree.records.iter().filter(|(path, record)| {
-            record.tree.is_some() && !entries.contains_key(*path) && !tree.versions.decided(path, version)
+            record.tree.is_some()
+                && !entries.contains_key(*path)
+                && !tree.versions.decided(path, version)
+                && !tree.versions.decided_below(path, version)
         });
         known.map(|(path, _)| path.to_owned()).rev().collect()
     };
@@ -215,7 +218,11 @@ impl Work {
         salvaged: &mut HashMap<Hash, Temp>,
     ) -> std::io::Result<()> {
         let mut tree = core.tree();
-        if tree.versions.decided(path, self.version) {
+        let is_directory = *node == Node::Directory;
+        if tree.versions.decided(path, self.version)
+            || (!is_directory && tree.versions.decided_below(path, self.version))
+        {
+            // A report that was committed later says something else.
             return Ok(());
         }
         let disk = core.root.look(path)?;

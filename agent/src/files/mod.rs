@@ -129,18 +129,23 @@ impl Files {
     }
 
     /// Does a frame of the ordered kind: `Settings`, `Environment`, `Manifest`, `Content`, `Push`. All others are
-    /// ignored. It is done when this returns, unless the link ended meanwhile.
+    /// ignored. It is done when this returns, unless the link ended meanwhile. Frames of a stream that has ended must
+    /// not be handed over once the next has begun.
     pub async fn ordered(&self, frame: NodeFrame) {
+        let link = self.core.link.borrow().clone();
         let ordered = Arc::clone(&self.ordered).lock_owned().await;
         let files = self.clone();
         // In a task of its own: a caller that is dropped must not leave a half-done frame beside the next one.
-        let done = tokio::spawn(async move { files.in_order(ordered, frame).await });
+        let done = tokio::spawn(async move { files.in_order(ordered, link, frame).await });
         // A panic has undone nothing that was done, and the next manifest finds what was not.
         let _ = done.await;
     }
 
-    async fn in_order(&self, mut ordered: OwnedMutexGuard<Ordered>, frame: NodeFrame) {
-        let link = self.core.link.borrow().clone();
+    async fn in_order(&self, mut ordered: OwnedMutexGuard<Ordered>, link: Link, frame: NodeFrame) {
+        if link.generation != self.core.link.borrow().generation {
+            // It came on a stream that has ended; the next one says it again.
+            return;
+        }
         if ordered.generation != link.generation {
             ordered.generation = link.generation;
             ordered.incoming = Incoming::default();

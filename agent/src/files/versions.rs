@@ -21,13 +21,24 @@ const DECIDED: usize = 20_000;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Decided {
-    open: u64,
+    put: u64,
     closed: u64,
+}
+
+/// What a report made of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// Nothing is there any more, nor below.
+    Nothing,
+    /// A file or link, with nothing below.
+    Leaf,
+    /// A directory, which says nothing about what lies below.
+    Directory,
 }
 
 impl Decided {
     fn last(self) -> u64 {
-        self.open.max(self.closed)
+        self.put.max(self.closed)
     }
 }
 
@@ -54,18 +65,22 @@ impl Versions {
         self.absorb();
     }
 
-    /// A report is committed: these paths were made directories by it, or (`true`) something that has nothing below.
-    pub fn reported<'a>(&mut self, version: u64, paths: impl Iterator<Item = (&'a str, bool)>) {
+    /// A report is committed, which made this of these paths.
+    pub fn reported<'a>(&mut self, version: u64, paths: impl Iterator<Item = (&'a str, Made)>) {
         if version > self.tree {
             self.ahead.insert(version);
         }
-        for (path, closed) in paths {
+        for (path, made) in paths {
             let decided = match self.decided.get_mut(path) {
                 Some(decided) => decided,
                 None => self.decided.entry(path.to_owned()).or_default(),
             };
-            let at = if closed { &mut decided.closed } else { &mut decided.open };
-            *at = version.max(*at);
+            if made != Made::Nothing {
+                decided.put = decided.put.max(version);
+            }
+            if made != Made::Directory {
+                decided.closed = decided.closed.max(version);
+            }
         }
         if self.decided.len() > DECIDED {
             let mut all: Vec<u64> = self.decided.values().map(|decided| decided.last()).collect();
@@ -95,14 +110,14 @@ impl Versions {
         ancestors(path).any(|above| self.decided.get(above).is_some_and(|decided| decided.closed > version))
     }
 
-    /// Whether a report committed after `version` settled anything below `path`.
+    /// Whether a report committed after `version` put anything below `path`, and so made a directory of it.
     #[must_use]
     pub fn decided_below(&self, path: &str, version: u64) -> bool {
         let from = format!("{path}/");
         self.decided
             .range::<str, _>((Bound::Included(from.as_str()), Bound::Unbounded))
             .take_while(|(below, _)| below.starts_with(&from))
-            .any(|(_, decided)| decided.last() > version)
+            .any(|(_, decided)| decided.put > version)
     }
 
     /// A report is being made. From here on pushes that touch its paths are noticed.
@@ -157,9 +172,9 @@ mod tests {
     fn a_version_is_claimed_only_with_all_before_it() {
         let mut versions = Versions::default();
         versions.applied(10);
-        versions.reported(11, [("/a", true)].into_iter());
+        versions.reported(11, [("/a", Made::Leaf)].into_iter());
         assert_eq!(versions.tree(), 11);
-        versions.reported(13, [("/b", false)].into_iter());
+        versions.reported(13, [("/b", Made::Leaf)].into_iter());
         assert_eq!(versions.tree(), 11, "12 may be a push that still waits in line");
         assert!(versions.decided("/b", 12) && !versions.decided("/b", 13) && !versions.decided("/a", 12));
         versions.applied(12);
@@ -169,10 +184,15 @@ mod tests {
     #[test]
     fn a_removal_decides_what_lay_below_and_a_directory_does_not() {
         let mut versions = Versions::default();
-        versions.reported(5, [("/gone", true), ("/dir", false), ("/dir/x", false)].into_iter());
+        versions.reported(
+            5,
+            [("/gone", Made::Nothing), ("/dir", Made::Directory), ("/dir/x", Made::Leaf), ("/d/x", Made::Nothing)]
+                .into_iter(),
+        );
         assert!(versions.decided("/gone/deep/down", 4) && versions.decided("/gone", 4));
         assert!(!versions.decided("/dir/y", 4) && versions.decided("/dir", 4));
         assert!(versions.decided_below("/dir", 4) && !versions.decided_below("/gone", 4));
+        assert!(!versions.decided_below("/d", 4), "a removal makes no directory");
         versions.applied(5);
         assert!(!versions.decided("/gone", 4), "what a push has passed is forgotten");
     }
@@ -196,7 +216,7 @@ mod tests {
         let mut versions = Versions::default();
         for version in 1..=30u64 {
             let paths: Vec<String> = (0..1000).map(|n| format!("/{version}/{n}")).collect();
-            versions.reported(version, paths.iter().map(|path| (path.as_str(), false)));
+            versions.reported(version, paths.iter().map(|path| (path.as_str(), Made::Leaf)));
         }
         assert!(versions.decided.len() <= DECIDED);
         assert!(versions.decided("/30/7", 29));

@@ -12,7 +12,10 @@ use playhouse_protocol::{
     codec,
 };
 use ractor::ActorRef;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
@@ -28,6 +31,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// An agent that says nothing for so long is taken for gone; it beats every second.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// How many frames of content, of at most 256 KiB each, may be on their way to the store.
+const BULK_FRAMES: usize = 32;
+
 /// Which actors a link's frames go to.
 #[derive(Debug)]
 pub(super) struct Router {
@@ -35,11 +41,13 @@ pub(super) struct Router {
     link: LinkRef,
     workspace: WorkspaceRef,
     processes: HashMap<Uuid, Option<ActorRef<ProcessMessage>>>,
+    /// Content on its way to the store: an agent that sends faster than that is read slower.
+    bulk: Arc<Semaphore>,
 }
 
 impl Router {
     pub(super) fn new(node: Node, link: LinkRef, workspace: WorkspaceRef) -> Self {
-        Self { node, link, workspace, processes: HashMap::new() }
+        Self { node, link, workspace, processes: HashMap::new(), bulk: Arc::new(Semaphore::new(BULK_FRAMES)) }
     }
 
     /// Tells a process what the agent knows of it.
@@ -110,8 +118,14 @@ impl Router {
             | AgentFrame::Environment { .. }
             | AgentFrame::PackFailed { .. }
             | AgentFrame::Notice { .. }) => {
-                let told = self.workspace.cast(WorkspaceMessage::FromAgent { link: self.link.number, frame }).await;
-                if let Err(error) = told {
+                let link = self.link.number;
+                let bulky = matches!(frame, AgentFrame::Upload { .. } | AgentFrame::Environment { .. });
+                let permit = if bulky { Arc::clone(&self.bulk).acquire_owned().await.ok() } else { None };
+                let message = match permit {
+                    Some(permit) => WorkspaceMessage::Bulk { link, frame, permit },
+                    None => WorkspaceMessage::FromAgent { link, frame },
+                };
+                if let Err(error) = self.workspace.cast(message).await {
                     tracing::warn!(%error, "a workspace can't take its agent's frame; the agent keeps what is not acknowledged");
                 }
             }

@@ -138,7 +138,7 @@ impl Shell {
             }
             ProcessCommand::Resize(size) => NodeFrame::Resize { process_id, size },
         };
-        let answer = if self.to_program(frame) {
+        let answer = if self.send_program(frame) {
             Ok(ProcessAnswer::Done)
         } else {
             Err(Refused::retry("the sandbox is away, and too much waits for it"))
@@ -170,7 +170,7 @@ impl Shell {
                 life.cancelled = false;
             }
         } else if self.on_link {
-            self.to_agent(NodeFrame::Cancel { process_id: self.id });
+            self.send_agent(NodeFrame::Cancel { process_id: self.id });
         }
         // An agent that is away, or has not started it, is told when it has it.
         self.give(asked, done.map(|()| ProcessAnswer::Done));

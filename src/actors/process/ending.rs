@@ -8,6 +8,7 @@ use ractor::RpcReplyPort;
 
 use super::{
     Done, Process,
+    output::MAX_SEQUENCE,
     rows::After,
     shell::{Reload, Shell},
     state::{Outcome, outcome_of},
@@ -38,7 +39,9 @@ impl Shell {
     pub(super) fn exited(&mut self, exit: Exit) {
         self.started();
         if self.life.as_ref().is_some_and(|life| !life.is_over()) {
-            self.exit = Some(exit);
+            // No program has printed so much: what an agent makes up is not waited for.
+            let last_sequence = if exit.last_sequence > MAX_SEQUENCE { 0 } else { exit.last_sequence };
+            self.exit = Some(Exit { last_sequence, ..exit });
         }
     }
 
@@ -127,13 +130,17 @@ impl Shell {
     }
 
     /// A commit has ended.
-    pub(super) fn committed(&mut self, result: Result<Guard, CommitError>, after: Option<After>) -> Result<(), Reload> {
+    pub(super) fn committed(
+        &mut self,
+        result: Result<Guard, CommitError>,
+        after: Option<Box<After>>,
+    ) -> Result<(), Reload> {
         let Some(rows) = &mut self.rows else { return Ok(()) };
         let done = match rows.committed(result, &self.myself) {
             Ok(done) => done,
             Err(error) => return Err(Reload { id: self.id, why: error.to_string() }),
         };
-        match after {
+        match after.map(|after| *after) {
             None => {}
             Some(After::Made(reply)) => {
                 if done.is_err() {
@@ -176,7 +183,7 @@ impl Shell {
         self.serve_all();
         self.finish();
         self.held.clear();
-        self.to_agent(NodeFrame::Forget { process_id: self.id });
+        self.send_agent(NodeFrame::Forget { process_id: self.id });
         (self.link, self.pace, self.on_link) = (None, None, false);
         for reply in self.waiting_end.drain(..) {
             // Whoever asked may have gone.
@@ -220,7 +227,7 @@ impl Shell {
         let log = self.log();
         let answered = self.inputs.end();
         self.answer_inputs(answered);
-        self.to_agent(NodeFrame::Forget { process_id: self.id });
+        self.send_agent(NodeFrame::Forget { process_id: self.id });
         (self.life, self.link, self.pace, self.on_link, self.exit) = (None, None, None, false, None);
         (self.viewers, self.tail) = (Viewers::default(), super::tail::Tail::new(EventId::ZERO));
         self.sessions.clear();

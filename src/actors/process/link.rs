@@ -5,7 +5,7 @@ use playhouse_protocol::{
     agent::{NodeFrame, ProcessState},
 };
 
-use super::{FromAgent, pace::Pace, shell::Shell, state::Phase};
+use super::{FromAgent, output::MAX_SEQUENCE, pace::Pace, shell::Shell, state::Phase};
 use crate::{actors::agent_link::LinkRef, clock};
 
 /// How many signals wait for a program to start or its agent to come back; what exceeds them is refused.
@@ -47,12 +47,13 @@ impl Shell {
             return;
         };
         self.heard = true;
-        self.reached = self.reached.max(state.next_sequence.saturating_sub(1));
+        let (first, next) = (state.first_sequence.min(MAX_SEQUENCE), state.next_sequence.min(MAX_SEQUENCE));
+        self.reached = self.reached.max(next.saturating_sub(1));
         self.started();
         let answered = self.inputs.linked(state.writers);
         self.answer_inputs(answered);
-        if state.first_sequence > self.tail.received().sequence + 1 {
-            self.lose(state.first_sequence - 1);
+        if first > self.tail.received().sequence + 1 {
+            self.lose(first - 1);
         } else {
             self.resume();
         }
@@ -61,7 +62,7 @@ impl Shell {
             self.never_reached(viewer);
         }
         if state.exit.is_none() && self.life.as_ref().is_some_and(|life| life.cancelled) {
-            self.to_agent(NodeFrame::Cancel { process_id: self.id });
+            self.send_agent(NodeFrame::Cancel { process_id: self.id });
         }
         self.flush_to_agent();
     }
@@ -74,7 +75,7 @@ impl Shell {
     }
 
     /// The agent says something.
-    pub(super) fn from_agent(&mut self, number: u64, event: FromAgent) {
+    pub(super) fn heard_agent(&mut self, number: u64, event: FromAgent) {
         if self.link.as_ref().is_none_or(|link| link.number != number) {
             return;
         }
@@ -83,11 +84,17 @@ impl Shell {
                 self.on_link = true;
                 self.started();
                 if self.life.as_ref().is_some_and(|life| life.cancelled && !life.is_over()) {
-                    self.to_agent(NodeFrame::Cancel { process_id: self.id });
+                    self.send_agent(NodeFrame::Cancel { process_id: self.id });
                 }
                 self.flush_to_agent();
             }
-            FromAgent::Output(chunks) => self.output(chunks),
+            FromAgent::Output(chunks) => {
+                if !std::mem::replace(&mut self.on_link, true) {
+                    // Its start was told to an actor before this one.
+                    self.flush_to_agent();
+                }
+                self.output(chunks);
+            }
             FromAgent::Exited(exit) => self.exited(exit),
             FromAgent::InputTaken { tag, outcome, .. } => {
                 let answered = self.inputs.answer(tag, outcome);
@@ -112,16 +119,16 @@ impl Shell {
     }
 
     /// Sends something to the agent, if it is there.
-    pub(super) fn to_agent(&self, frame: NodeFrame) {
+    pub(super) fn send_agent(&self, frame: NodeFrame) {
         if let Some(link) = &self.link {
             link.now(frame);
         }
     }
 
     /// Sends or holds a frame for the running program. False when too many are held.
-    pub(super) fn to_program(&mut self, frame: NodeFrame) -> bool {
+    pub(super) fn send_program(&mut self, frame: NodeFrame) -> bool {
         if self.link.is_some() && self.on_link {
-            self.to_agent(frame);
+            self.send_agent(frame);
             return true;
         }
         if matches!(frame, NodeFrame::Resize { .. }) {

@@ -3,6 +3,7 @@
 //! The decisions are pure: [`state`] (its life), [`tail`] (what is not stored yet), [`viewers`] (who gets what next),
 //! [`pace`] (how fast it may print) and [`inputs`] (what is typed). The actor in [`shell`] runs their effects.
 
+mod activation;
 mod asked;
 pub mod command;
 mod ending;
@@ -20,6 +21,7 @@ pub mod tail;
 pub(in crate::actors) mod tests;
 mod typing;
 pub mod viewers;
+mod watching;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
 pub use message::{From, FromAgent, OutputLog, ProcessInfo, ProcessMessage, ResumeInvalid};
@@ -45,7 +47,7 @@ pub struct Own(Done);
 #[derive(Debug)]
 enum Done {
     /// A commit ended; then what follows it.
-    Committed(Result<Guard, CommitError>, Option<rows::After>),
+    Committed(Result<Guard, CommitError>, Option<Box<rows::After>>),
     /// An append to the log ended, or recording a loss there.
     Appended {
         /// Where the log ends now.

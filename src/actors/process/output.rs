@@ -12,6 +12,8 @@ use super::{
 };
 use crate::store::replay::AppendError;
 
+/// No process gets so far: a greater number is an agent's invention.
+pub(super) const MAX_SEQUENCE: u64 = 1 << 53;
 /// A gap that the agent does not fill within this time is a loss, in milliseconds.
 const GAP_MS: u64 = 5000;
 /// The first wait after a failed append, and the longest.
@@ -25,6 +27,10 @@ impl Shell {
             return;
         }
         self.started();
+        if chunks.iter().any(|chunk| chunk.sequence > MAX_SEQUENCE) {
+            tracing::warn!(process = %self.id, "an agent's output has numbers that can't be");
+            return;
+        }
         let found = chunks.last().map_or(0, |chunk| chunk.sequence);
         let first_new =
             chunks.iter().map(|chunk| chunk.sequence).find(|number| *number > self.tail.received().sequence);

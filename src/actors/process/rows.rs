@@ -83,7 +83,7 @@ pub struct Rows {
     partition: Partition,
     guard: Guard,
     in_flight: bool,
-    queue: VecDeque<(Commit, Option<After>)>,
+    queue: VecDeque<(Commit, Option<Box<After>>)>,
 }
 
 impl Rows {
@@ -107,7 +107,7 @@ impl Rows {
 
     /// Commits, and then does what follows.
     pub fn commit(&mut self, commit: Commit, after: Option<After>, myself: &ActorRef<ProcessMessage>) {
-        self.queue.push_back((commit, after));
+        self.queue.push_back((commit, after.map(Box::new)));
         self.next(myself);
     }
 

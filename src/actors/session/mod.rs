@@ -10,6 +10,7 @@ pub mod message;
 mod opening;
 pub mod outbox;
 mod pump;
+mod reaching;
 mod registry;
 pub mod socket;
 pub mod subs;

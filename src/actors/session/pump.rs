@@ -29,7 +29,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// A socket that took nothing for so long has what waits for it dropped.
 const STALL: Duration = Duration::from_secs(1);
 /// It looks at its processes' actors so often.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 /// A client has so long to answer a close.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Once its sandbox is over, a client has so long to say where to go on.

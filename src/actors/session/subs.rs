@@ -163,7 +163,7 @@ impl Subs {
     }
 
     /// The subscriptions to make now.
-    pub fn next(&mut self) -> Vec<Subscribe> {
+    pub fn due(&mut self) -> Vec<Subscribe> {
         if self.stalled {
             return Vec::new();
         }
@@ -270,7 +270,7 @@ mod tests {
     const B: Uuid = Uuid::from_u128(2);
 
     fn froms(subs: &mut Subs) -> Vec<(Uuid, From)> {
-        subs.next().into_iter().map(|next| (next.process_id, next.from)).collect()
+        subs.due().into_iter().map(|next| (next.process_id, next.from)).collect()
     }
 
     #[test]
@@ -279,7 +279,7 @@ mod tests {
         let mut subs = Subs::new(false, true);
         subs.add(A, false, From::Earliest);
         subs.add(B, false, From::Earliest);
-        assert_eq!(subs.next(), []);
+        assert_eq!(subs.due(), []);
         assert_eq!(subs.resume_one(A, Some(id)), Resumed::Taken);
         assert_eq!(subs.resume_one(A, Some(id)), Resumed::Unexpected);
         assert_eq!(subs.resume_one(Uuid::from_u128(3), Some(id)), Resumed::Invalid);
@@ -310,8 +310,8 @@ mod tests {
         for number in 0..10 {
             subs.add(Uuid::from_u128(number), true, From::Earliest);
         }
-        assert_eq!(subs.next().len(), REPLAYS);
-        assert_eq!(subs.next().len(), 0);
+        assert_eq!(subs.due().len(), REPLAYS);
+        assert_eq!(subs.due().len(), 0);
         subs.done(Uuid::from_u128(0));
         assert_eq!(froms(&mut subs), [(Uuid::from_u128(4), From::Earliest)]);
         assert!(!subs.all_done());
@@ -321,13 +321,13 @@ mod tests {
     fn a_dropped_buffer_begins_again_after_what_was_handed_over() {
         let mut subs = Subs::new(false, false);
         subs.add(A, false, From::Live);
-        let first = subs.next()[0].subscription;
+        let first = subs.due()[0].subscription;
         subs.began(A, first, EventId::new(0, 5));
         subs.handed(A, EventId::new(0, 6), 10);
         assert_eq!(subs.stall(), [A]);
-        assert!(subs.current(A, first).is_none() && subs.next().is_empty());
+        assert!(subs.current(A, first).is_none() && subs.due().is_empty());
         assert!(subs.unstall());
-        let again = subs.next();
+        let again = subs.due();
         assert_eq!(again[0].from, From::After(EventId::new(0, 6)));
         assert!(again[0].subscription > first && subs.current(A, first).is_none());
         subs.done(A);

@@ -336,3 +336,92 @@ async fn a_socket_that_takes_nothing_costs_nothing_and_catches_up() {
     assert_eq!(next, 257);
     process.call(|reply| ProcessMessage::Record { reply }).await.expect("it lives");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_actor_ended_is_subscribed_to_anew() {
+    let dir = tempfile::tempdir().expect("dir");
+    let node = node(dir.path()).await;
+    let (record, process, mut agent) = running(&node).await;
+    let mut client = Client::open(
+        &node,
+        64,
+        vec![record.id],
+        SandboxStatus::Running,
+        params(&record, StreamFrom::Earliest),
+        Role::Edit,
+    );
+    agent.say(&process, FromAgent::Output(vec![chunk(1, "a")])).await;
+    assert_eq!(client.wait("output").await["id"], "0-1");
+    agent.wait(|frame| matches!(frame, NodeFrame::Stored { sequence: 1, .. }).then_some(())).await;
+    let actor = process.resolve().await.expect("it lives");
+    actor.stop_and_wait(None, Some(SOON)).await.expect("stopped");
+    // The link finds its successor at the next frame, and asks on from what is stored.
+    agent.up(&process, None).await;
+    let asked = agent.wait(|frame| if let NodeFrame::Resume { sequence, .. } = frame { Some(sequence) } else { None });
+    assert_eq!(asked.await, 2);
+    agent.say(&process, FromAgent::Output(vec![chunk(2, "b")])).await;
+    assert_eq!(client.wait("output").await["id"], "0-2");
+    client.say(json!({"type": "input", "process_id": record.id, "data": "x"}));
+    agent.wait(|frame| matches!(frame, NodeFrame::Input { .. }).then_some(())).await;
+}
+
+/// What the actors cost on the way of a keystroke and of a flood; run by hand, prints its figures.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn measure_the_hops() {
+    let dir = tempfile::tempdir().expect("dir");
+    let node = node(dir.path()).await;
+    let (record, process, mut agent) = running(&node).await;
+    let params = StreamParams { binary: true, ..params(&record, StreamFrom::Earliest) };
+    let mut client = Client::open(&node, 64, vec![record.id], SandboxStatus::Running, params, Role::Edit);
+    client.wait("status").await;
+    let (mut there, mut back) = (Vec::new(), Vec::new());
+    let mut frame = vec![2];
+    frame.extend_from_slice(record.id.as_bytes());
+    frame.extend_from_slice(&[0; 8]);
+    frame.push(b'x');
+    for number in 1..=5000 {
+        let begun = std::time::Instant::now();
+        client.out.unbounded_send(Frame::Binary(frame.clone().into())).expect("open");
+        let pick =
+            |frame| if let NodeFrame::Input { tag, writer, seq, .. } = frame { Some((tag, writer, seq)) } else { None };
+        let (tag, writer, seq) = agent.wait(pick).await;
+        there.push(begun.elapsed());
+        agent.say(&process, FromAgent::InputTaken { writer, seq, tag, outcome: InputOutcome::Taken }).await;
+        let begun = std::time::Instant::now();
+        agent.say(&process, FromAgent::Output(vec![chunk(number, "x")])).await;
+        client.frame().await;
+        back.push(begun.elapsed());
+    }
+    for (name, times) in [("client to agent", &mut there), ("agent to client", &mut back)] {
+        times.sort();
+        println!("{name}: p50 {:?} p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100]);
+    }
+    let piece = "x".repeat(32 * 1024);
+    let (total, mut sent, mut got) = (128 * 1024 * 1024_u64, 0_u64, 0_u64);
+    let begun = std::time::Instant::now();
+    let flood = {
+        let process = process.clone();
+        tokio::spawn(async move {
+            // What is counted since the start: the 5000 before it too.
+            let (mut number, mut credit) = (5000, playhouse_protocol::agent::OUTPUT_WINDOW_BYTES);
+            while sent < total {
+                while 5000 + sent + piece.len() as u64 > credit {
+                    credit = agent
+                        .wait(|frame| if let NodeFrame::Credit { bytes, .. } = frame { Some(bytes) } else { None })
+                        .await;
+                }
+                number += 1;
+                sent += piece.len() as u64;
+                agent.say(&process, FromAgent::Output(vec![chunk(number, &piece)])).await;
+            }
+        })
+    };
+    while got < total {
+        if let Frame::Binary(frame) = client.frame().await {
+            got += frame.len() as u64 - 42;
+        }
+    }
+    flood.await.expect("flooded");
+    println!("a flood: {} MiB/s", total as f64 / 1048576.0 / begun.elapsed().as_secs_f64());
+}

@@ -1,1 +1,5 @@
+//! The workspace and its neighbours (tenant, sandbox, process) on a real store; the agent is played by the test.
 
+mod agent;
+mod api;
+mod world;

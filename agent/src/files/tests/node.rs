@@ -233,7 +233,10 @@ impl Pair {
     pub async fn down(&mut self) {
         self.queue = None;
         // The reader of frames goes away with whatever was on its way.
-        self.tasks.drain(..).for_each(|task| task.abort());
+        for task in self.tasks.drain(..) {
+            task.abort();
+            let _ = task.await;
+        }
         self.files.link_down().await;
     }
 
