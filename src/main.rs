@@ -7,7 +7,7 @@ use std::{
 
 use playhouse::{
     bench,
-    config::{self, ClusterCommand, Command, Invocation, LogFormat, OutputFormat, Settings, TokenCommand},
+    config::{self, ClusterCommand, Command, ConfigError, Invocation, LogFormat, OutputFormat, Settings, TokenCommand},
     doctor,
     http::openapi,
     operator, sandbox,
@@ -33,14 +33,16 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<u8, Failure> {
-    let invocation =
-        config::invocation().map_err(|error| Failure { words: error.to_string(), exit_code: error.exit_code() })?;
-    let Invocation { command, layers, settings } = invocation;
+    let wrong = |error: ConfigError| Failure { words: error.to_string(), exit_code: 2 };
+    let Invocation { command, layers, settings } = config::invocation().map_err(wrong)?;
     // What needs no settings is not kept from those whose settings are wrong.
     if let Command::Openapi = command {
         return print(openapi::contract_json().trim_end()).map(|()| 0);
     }
-    let settings = settings.map_err(|error| Failure { words: error.to_string(), exit_code: error.exit_code() })?;
+    let settings = settings.map_err(wrong)?;
+    if let (Some(lacking), false) = (&settings.lacking, matches!(command, Command::Config(_))) {
+        return Err(Failure::lacking(lacking));
+    }
     let long_lived = matches!(command, Command::Serve(_) | Command::Host(_));
     log(&settings, if long_lived { "info" } else { "warn" });
     let done = match command {

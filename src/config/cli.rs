@@ -319,7 +319,11 @@ pub struct BenchArgs {
     pub insecure_no_sandbox: bool,
 }
 
-fn address(text: &str) -> Result<String, String> {
+/// Reads an address to listen on.
+///
+/// # Errors
+/// Says how one is written.
+pub(super) fn address(text: &str) -> Result<String, String> {
     let port =
         text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
     port.map(|_| text.to_owned()).ok_or_else(|| "an address and a port are needed, such as 127.0.0.1:8080".to_owned())

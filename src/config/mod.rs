@@ -37,7 +37,7 @@ pub fn invocation() -> Result<Invocation, ConfigError> {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let mut layers = Layers::defaults();
     if let Some(file) = &cli.common.config {
-        layers.file(file).map_err(ConfigError::Usage)?;
+        layers.file(file).map_err(ConfigError)?;
     }
     layers.environment(|name| std::env::var(name).ok());
     layers.flags(&matches);

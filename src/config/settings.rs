@@ -1,38 +1,21 @@
 //! The settings: every value read, checked, and refused where it names what isn't built in.
 
-use std::{fmt::Display, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
+use std::{cell::RefCell, fmt::Display, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
 use playhouse_protocol::host::EgressRule;
 
 use super::{
-    cli::{LogFormat, OutputFormat},
+    cli::{LogFormat, OutputFormat, address},
     egress, instance_types,
     layers::Layers,
     units,
 };
 use crate::actors::views::InstanceType;
 
-/// Why the settings can't be taken.
+/// The settings are wrong: exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// They are wrong: exit code 2.
-    #[error("{0}")]
-    Usage(String),
-    /// They ask for what isn't there: exit code 3.
-    #[error("{0}")]
-    Lacking(String),
-}
-
-impl ConfigError {
-    /// The exit code.
-    #[must_use]
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Usage(_) => 2,
-            Self::Lacking(_) => 3,
-        }
-    }
-}
+#[error("{0}")]
+pub struct ConfigError(pub String);
 
 /// The settings.
 #[derive(Debug, Clone)]
@@ -83,18 +66,24 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// How results are written.
     pub output: OutputFormat,
+    /// What they ask for and isn't built in; nothing but showing them can be done then.
+    pub lacking: Option<String>,
 }
 
-struct Reader<'a>(&'a Layers);
+struct Reader<'a> {
+    layers: &'a Layers,
+    /// The first thing asked for that isn't built in.
+    lacking: RefCell<Option<String>>,
+}
 
 impl Reader<'_> {
     fn text(&self, name: &str) -> Option<String> {
-        self.0.get(name).map(|written| written.text.clone()).filter(|text| !text.is_empty())
+        self.layers.get(name).map(|written| written.text.clone()).filter(|text| !text.is_empty())
     }
 
     fn read<T, E: Display>(&self, name: &str, read: impl FnOnce(&str) -> Result<T, E>) -> Result<T, ConfigError> {
         let text = self.text(name).unwrap_or_default();
-        read(&text).map_err(|error| ConfigError::Usage(format!("{}: {error}", self.named(name))))
+        read(&text).map_err(|error| ConfigError(format!("{}: {error}", self.named(name))))
     }
 
     fn parse<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, ConfigError> {
@@ -114,10 +103,14 @@ impl Reader<'_> {
     }
 
     fn named(&self, name: &str) -> String {
-        self.0.get(name).map_or_else(|| name.to_owned(), |written| format!("{name} ({})", written.origin))
+        self.layers.get(name).map_or_else(|| name.to_owned(), |written| format!("{name} ({})", written.origin))
     }
 
-    /// Refuses what is known and not built in, and what is unknown.
+    fn lack(&self, words: String) {
+        self.lacking.borrow_mut().get_or_insert(words);
+    }
+
+    /// Notes what is known and not built in, and refuses what is unknown.
     fn only(&self, name: &str, built_in: &[&str], known: &[&str]) -> Result<String, ConfigError> {
         let text = self.text(name).unwrap_or_default();
         if built_in.contains(&text.as_str()) {
@@ -126,13 +119,11 @@ impl Reader<'_> {
         if known.iter().any(|known| text.starts_with(known)) {
             let shown = mask(&text);
             let built_in = built_in.join(" or ");
-            return Err(ConfigError::Lacking(format!(
-                "{}: {shown} isn't built in yet; {built_in} is",
-                self.named(name)
-            )));
+            self.lack(format!("{}: {shown} isn't built in yet; {built_in} is", self.named(name)));
+            return Ok(text);
         }
         let choices: Vec<&str> = built_in.iter().chain(known).copied().collect();
-        Err(ConfigError::Usage(format!("{}: {:?} is none of {}", self.named(name), mask(&text), choices.join(", "))))
+        Err(ConfigError(format!("{}: {:?} is none of {}", self.named(name), mask(&text), choices.join(", "))))
     }
 }
 
@@ -142,22 +133,20 @@ impl Settings {
     /// # Errors
     /// Names the setting, where it was written, and what is wrong with it.
     pub fn read(layers: &Layers, machine: &Machine) -> Result<Self, ConfigError> {
-        let reader = Reader(layers);
+        let reader = Reader { layers, lacking: RefCell::default() };
         reader.only("metadata", &["embedded"], &["cql://"])?;
         reader.only("replay", &["file"], &["redis://", "rediss://"])?;
         reader.only("blobs", &["fs"], &["s3://"])?;
         for name in ["cluster_listen", "cluster_advertise", "cluster_tls", "join"] {
             if reader.text(name).is_some() {
                 let named = reader.named(name);
-                return Err(ConfigError::Lacking(format!(
-                    "{named}: clusters aren't built in yet; leave it out for one node"
-                )));
+                reader.lack(format!("{named}: clusters aren't built in yet; leave it out for one node"));
             }
         }
         let data_dir = reader.text("data_dir").map_or_else(|| machine.data_dir(), |dir| Ok(PathBuf::from(dir)))?;
-        let admin_listen: String = reader.parse("admin_listen")?;
+        let admin_listen = reader.read("admin_listen", address)?;
         Ok(Self {
-            listen: reader.parse("listen")?,
+            listen: reader.read("listen", address)?,
             public_url: reader.text("public_url").map(|url| public_url(&url)).transpose()?,
             data_dir,
             node: name(reader.text("node"), &machine.name)?,
@@ -180,6 +169,7 @@ impl Settings {
             admin_listen,
             log_format: reader.choice("log_format")?,
             output: reader.choice("output")?,
+            lacking: reader.lacking.into_inner(),
         })
     }
 }
@@ -207,9 +197,7 @@ impl Machine {
     fn data_dir(&self) -> Result<PathBuf, ConfigError> {
         let home = || self.home.as_ref().map(|home| home.join(".local/share"));
         let data = self.data_home.clone().or_else(home).map(|data| data.join("playhouse"));
-        data.ok_or_else(|| {
-            ConfigError::Usage("--data-dir is needed: there is neither XDG_DATA_HOME nor HOME".to_owned())
-        })
+        data.ok_or_else(|| ConfigError("--data-dir is needed: there is neither XDG_DATA_HOME nor HOME".to_owned()))
     }
 }
 
@@ -220,9 +208,7 @@ fn name(given: Option<String>, machine: &str) -> Result<String, ConfigError> {
     };
     match given {
         Some(name) if plain(&name) => Ok(name),
-        Some(name) => {
-            Err(ConfigError::Usage(format!("{name:?} is no name: 1 to 64 letters, digits, `-`, `_` and `.`")))
-        }
+        Some(name) => Err(ConfigError(format!("{name:?} is no name: 1 to 64 letters, digits, `-`, `_` and `.`"))),
         None if plain(machine) => Ok(machine.to_owned()),
         None => Ok("node".to_owned()),
     }
@@ -235,7 +221,7 @@ fn public_url(url: &str) -> Result<String, ConfigError> {
     if fine {
         Ok(url.trim_end_matches('/').to_owned())
     } else {
-        Err(ConfigError::Usage(format!("public_url: {url:?} is no http or https URL")))
+        Err(ConfigError(format!("public_url: {url:?} is no http or https URL")))
     }
 }
 
@@ -293,6 +279,7 @@ mod tests {
         assert_eq!((settings.max_sockets, settings.rate_limit.get()), (10_000, 200));
         assert_eq!(settings.instance_types[0].name, "cpu-small");
         assert_eq!(settings.node, "box");
+        assert_eq!(settings.lacking, None);
     }
 
     #[test]
@@ -305,10 +292,11 @@ mod tests {
             ("cluster_listen", "0.0.0.0:7000"),
             ("join", "a:1"),
         ] {
-            let error = settings(&[(name, value)]).expect_err("refused");
-            assert_eq!(error.exit_code(), 3, "{name}: {error}");
+            let lacking = settings(&[(name, value)]).expect("can be shown").lacking.expect("lacking");
+            assert!(lacking.contains("isn't built in") || lacking.contains("aren't built in"), "{name}: {lacking}");
         }
         for (name, value) in [
+            ("listen", "7"),
             ("metadata", "postgres://a"),
             ("sandbox_runtime", "docker"),
             ("max_upload", "much"),
@@ -319,11 +307,11 @@ mod tests {
             ("node", "a b"),
             ("egress_allow", "a b"),
         ] {
-            let error = settings(&[(name, value)]).expect_err("refused");
-            assert_eq!(error.exit_code(), 2, "{name}: {error}");
+            let error = settings(&[(name, value)]).expect_err("refused").to_string();
+            assert!(error.contains(name) || error.contains(value), "{name}: {error}");
         }
-        let error = settings(&[("replay", "redis://:hunter2@a")]).expect_err("refused").to_string();
-        assert!(!error.contains("hunter2"), "{error}");
+        let settings = settings(&[("replay", "redis://:hunter2@a")]).expect("can be shown");
+        assert!(!settings.lacking.expect("lacking").contains("hunter2"));
     }
 
     #[test]

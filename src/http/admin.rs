@@ -35,6 +35,10 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {
+    // Read where they are kept, at the moment they are asked for.
+    metrics::gauge!("playhouse_sockets").set(u32::try_from(app.node.sessions.count()).unwrap_or(u32::MAX));
+    metrics::gauge!("playhouse_shards_owned").set(SHARDS);
+    metrics::gauge!("playhouse_ready").set(u8::from(app.is_ready()));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render())
 }
 

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod app;
 mod headers;
 mod observe;
+mod leftover;
 mod extract;
 mod auth;
 mod encoding;
@@ -49,6 +50,7 @@ fn layered(router: Router<App>, app: &App) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(app.clone(), auth::refuse_cross_site))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(leftover::drain))
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(headers::secure))
         .layer(middleware::from_fn(observe::observe))

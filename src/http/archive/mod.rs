@@ -3,7 +3,7 @@
 mod tar_zst;
 mod zip;
 
-use std::io;
+use std::{future::ready, io};
 
 use axum::{
     body::Body,
@@ -11,8 +11,10 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
-use tokio::io::DuplexStream;
+use tokio::{io::DuplexStream, task::JoinHandle};
 use tokio_util::io::ReaderStream;
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,6 +38,9 @@ use crate::{
 
 /// What is packed and not yet taken by the client, in bytes: a slow client stops the packing here.
 const IN_FLIGHT_BYTES: usize = 256 * 1024;
+
+/// How much of it goes out at a time, in bytes.
+const READ_BYTES: usize = 64 * 1024;
 
 /// How a tree is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
@@ -78,13 +83,10 @@ pub async fn get_archive(
     };
     let (packed, taken) = tokio::io::duplex(IN_FLIGHT_BYTES);
     let tree = Tree { workspace: place, caller, blobs: app.node.store.blobs.clone(), files };
-    tokio::spawn(async move {
-        let result = match query.format {
+    let packing = tokio::spawn(async move {
+        match query.format {
             Format::Zip => zip::pack(tree, packed).await,
             Format::TarZst => tar_zst::pack(tree, packed).await,
-        };
-        if let Err(error) = result {
-            tracing::info!(workspace = %id, %error, "an archive was not finished");
         }
     });
     let (kind, extension) = match query.format {
@@ -93,12 +95,26 @@ pub async fn get_archive(
     };
     let name = attachment(&format!("{}.{extension}", view.name.replace('/', "_")));
     let head = [(header::CONTENT_TYPE, HeaderValue::from_static(kind)), (header::CONTENT_DISPOSITION, name)];
-    Ok((head, Body::from_stream(whole(taken))).into_response())
+    Ok((head, Body::from_stream(whole(taken, packing))).into_response())
 }
 
-/// The stream of what was packed.
-fn whole(taken: DuplexStream) -> ReaderStream<DuplexStream> {
-    ReaderStream::with_capacity(taken, 64 * 1024)
+/// The stream of what was packed. It breaks where the packing did: an archive that is cut must not look whole.
+fn whole(
+    taken: DuplexStream,
+    packing: JoinHandle<io::Result<()>>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+    let outcome = stream::once(packing).filter_map(|ended| {
+        let failed = match ended {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(error) => Some(io::Error::other(error)),
+        };
+        if let Some(error) = &failed {
+            tracing::warn!(%error, "an archive was not finished");
+        }
+        ready(failed.map(Err))
+    });
+    ReaderStream::with_capacity(taken, READ_BYTES).chain(outcome)
 }
 
 /// The tree to pack.
