@@ -104,7 +104,14 @@ impl Client {
     /// # Panics
     /// When there is no answer, or it lacks `x-request-id`.
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let answer = self.try_send(request).await.unwrap_or_else(|error| panic!("no answer: {error:?}"));
+        // A server may close a connection that is kept alive at any time, as after an early refusal; what is idempotent
+        // is then sent once more, as browsers do (RFC 9110, 9.2.2).
+        let again = request.try_clone();
+        let answer = match (self.try_send(request).await, again) {
+            (Err(error), Some(again)) if is_closed_early(&error) && is_get(&again) => self.try_send(again).await,
+            (answer, _) => answer,
+        };
+        let answer = answer.unwrap_or_else(|error| panic!("no answer: {error:?}"));
         assert!(answer.headers.contains_key("x-request-id"), "{} answers without x-request-id", answer.what);
         answer
     }
@@ -159,6 +166,14 @@ impl Client {
         }
         panic!("{path} pages for ever");
     }
+}
+
+fn is_closed_early(error: &reqwest::Error) -> bool {
+    format!("{error:?}").contains("IncompleteMessage")
+}
+
+fn is_get(request: &RequestBuilder) -> bool {
+    request.try_clone().and_then(|request| request.build().ok()).is_some_and(|request| request.method() == Method::GET)
 }
 
 /// A query value, percent-encoded.

@@ -67,6 +67,8 @@ pub struct Stream {
     pub model: Model,
     /// Frames other than output, in order.
     pub seen: Vec<Frame>,
+    /// How many pings the server sent.
+    pub pings: u64,
     /// Whether the server chose the binary subprotocol.
     pub is_binary: bool,
     options: Options,
@@ -137,7 +139,7 @@ impl Stream {
         let is_binary = answer.headers().get("sec-websocket-protocol").is_some_and(|chosen| chosen == BINARY);
         assert_eq!(is_binary, options.binary, "the chosen subprotocol");
         model.new_socket();
-        Ok(Self { socket, model, seen: Vec::new(), is_binary, options, unacked: BTreeMap::new() })
+        Ok(Self { socket, model, seen: Vec::new(), pings: 0, is_binary, options, unacked: BTreeMap::new() })
     }
 
     /// Opens a socket that goes on where `model` ends, by the plural resume.
@@ -209,7 +211,11 @@ impl Stream {
                     let (code, reason) = frame.map_or((1005, String::new()), |f| (f.code.into(), f.reason.to_string()));
                     return Err(Closed { code, reason });
                 }
-                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                Some(Ok(Message::Ping(_))) => {
+                    self.pings += 1;
+                    continue;
+                }
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => continue,
                 Some(Err(error)) => return Err(Closed { code: 1006, reason: error.to_string() }),
                 None => return Err(Closed { code: 1006, reason: "the end".into() }),
             };

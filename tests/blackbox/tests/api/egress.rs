@@ -49,7 +49,7 @@ fn an_allowed_name_is_tunnelled_and_others_are_refused() {
             "allowed.test:443".to_owned(),
             "other.test:443".into(),
             format!("127.0.0.1:{port}"),
-            format!("allowed.test:{port}"),
+            "allowed.test:22".into(),
         ];
         let mut command = vec!["python3".to_owned(), "-c".into(), CONNECT.into()];
         command.extend(targets.iter().cloned());

@@ -1,6 +1,6 @@
 //! The workspace rows, and who sees what.
 
-use playhouse_blackbox::{on_shared, shape};
+use playhouse_blackbox::{on_shared, shape, wait};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -93,7 +93,7 @@ fn delete_workspace_ends_its_sandbox_and_takes_its_files() {
         let _ = ws.client.delete(&ws.path("")).await.expect(204);
         ws.client.get(&ws.path("")).await.problem(404, "workspace_not_found");
         ws.client.get(&format!("/api/files/{}", shape::id(&file, "id"))).await.problem_of_status(404);
-        playhouse_blackbox::wait::until("the sandbox to be gone", async || {
+        wait::until("the sandbox to be gone", async || {
             let answer = ws.client.get(&format!("/api/sandboxes/{}/status", run.sandbox_id)).await;
             (answer.status == 404 || answer.json()["status"] == "terminated").then_some(())
         })
@@ -132,7 +132,10 @@ fn a_stranger_gets_404_for_everything_of_a_private_workspace() {
         stranger.get(&format!("{sandbox}/status")).await.problem_of_status(404);
         stranger.post_empty(&format!("{sandbox}/token")).await.problem_of_status(404);
         stranger.delete(&sandbox).await.problem_of_status(404);
-        assert_eq!(ws.process(run.process_id).await["status"], "running");
+        wait::until("it to run, unharmed", async || {
+            (ws.process(run.process_id).await["status"] == "running").then_some(())
+        })
+        .await;
     });
 }
 

@@ -80,6 +80,26 @@ fn a_token_lives_60_seconds_and_need_not_be_valid_later() {
 }
 
 #[test]
+fn the_server_pings_a_silent_socket_and_keeps_it_while_it_answers() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run("cat").await;
+        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
+        // Every 20 s by contract: three of them reach beyond the 60 s after which a silent client is closed.
+        wait::within(std::time::Duration::from_secs(120), "four pings", async || {
+            if let Some(Err(closed)) = stream.next_within(std::time::Duration::from_secs(5)).await {
+                panic!("{closed:?} although every ping was answered");
+            }
+            (stream.pings >= 4).then_some(())
+        })
+        .await;
+        stream.input(run.process_id, "still open\n", 1).await;
+        stream.shows(run.process_id, "still open").await;
+        ws.cancel(run.process_id).await;
+    });
+}
+
+#[test]
 fn a_sandbox_that_never_was_closes_with_4404_or_4401() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;

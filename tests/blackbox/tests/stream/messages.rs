@@ -1,6 +1,6 @@
 //! What a client may not send.
 
-use playhouse_blackbox::{Options, on_shared};
+use playhouse_blackbox::{Options, on_shared, wait};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -48,7 +48,10 @@ fn a_process_of_another_workspace_is_unknown_here() {
             stream.send(json!({"type": "resize", "process_id": process, "cols": 9, "rows": 9})).await;
             assert!(!stream.error().await.0.is_empty());
         }
-        assert_eq!(other.process(theirs.process_id).await["status"], "running");
+        wait::until("theirs to run, unharmed", async || {
+            (other.process(theirs.process_id).await["status"] == "running").then_some(())
+        })
+        .await;
         assert!(other.output(theirs.process_id).await.is_empty(), "nothing arrived there");
     });
 }
