@@ -3,7 +3,7 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,6 +18,7 @@ use axum::{
 use futures::{Sink, SinkExt as _, Stream, StreamExt as _};
 use playhouse_protocol::client::{BINARY_SUBPROTOCOL, MESSAGE_BYTES};
 use serde::Deserialize;
+use tokio_tungstenite::tungstenite;
 use utoipa::IntoParams;
 
 use super::{
@@ -37,6 +38,9 @@ const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 8 * 1024;
 /// The most a socket holds unsent before a write fails: one large message and some.
 const MAX_WRITE_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+/// What the library reads of a message: twice what one may have, so that one that is a little too long is read to its
+/// end and answered with a close. What is left unread would reset the connection under that close.
+const READ_MESSAGE_BYTES: usize = 2 * MESSAGE_BYTES;
 /// How long a refused client has to take its close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The token is missing, not valid, or for another sandbox.
@@ -98,15 +102,15 @@ pub async fn open_stream(
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_write_buffer_size(MAX_WRITE_BUFFER_BYTES)
-        .max_message_size(MESSAGE_BYTES)
-        .max_frame_size(MESSAGE_BYTES);
+        .max_message_size(READ_MESSAGE_BYTES)
+        .max_frame_size(READ_MESSAGE_BYTES);
     let binary =
         upgrade.selected_protocol().is_some_and(|protocol| protocol.as_bytes() == BINARY_SUBPROTOCOL.as_bytes());
     let params = params(&app, &sandbox, &uri, binary);
     let node = app.node.clone();
     Ok(upgrade
         .on_upgrade(async move |socket| match params {
-            Ok(params) => session::run(node, Socket(socket), params).await,
+            Ok(params) => session::run(node, Socket { socket, overlong: false }, params).await,
             Err(refused) => refuse(socket, refused).await,
         })
         .into_response())
@@ -164,13 +168,41 @@ async fn refuse(mut socket: WebSocket, refused: Refused) {
 
 /// The socket as a session knows it.
 #[derive(Debug)]
-struct Socket(WebSocket);
+struct Socket {
+    socket: WebSocket,
+    /// A message came that is not read: nothing after it can be.
+    overlong: bool,
+}
+
+/// Whether the library refused a message for its length.
+fn is_overlong(error: axum::Error) -> Result<(), axum::Error> {
+    match error.into_inner().downcast::<tungstenite::Error>() {
+        Ok(error) if matches!(*error, tungstenite::Error::Capacity(_)) => Ok(()),
+        Ok(error) => Err(axum::Error::new(error)),
+        Err(other) => Err(axum::Error::new(other)),
+    }
+}
 
 impl Stream for Socket {
     type Item = Result<Frame, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(context).map_ok(|message| match message {
+        if self.overlong {
+            // The session ends it once the client has had its time to take the close.
+            return Poll::Pending;
+        }
+        let message = match ready!(self.socket.poll_next_unpin(context)) {
+            None => return Poll::Ready(None),
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                return Poll::Ready(Some(is_overlong(error).map(|()| {
+                    self.overlong = true;
+                    // Its length is all that matters of it.
+                    Frame::Binary(vec![0; MESSAGE_BYTES + 1].into())
+                })));
+            }
+        };
+        Poll::Ready(Some(Ok(match message {
             Message::Text(text) => Frame::Text(text.as_str().to_owned()),
             Message::Binary(bytes) => Frame::Binary(bytes),
             Message::Ping(bytes) => Frame::Ping(bytes),
@@ -178,7 +210,7 @@ impl Stream for Socket {
             Message::Close(Some(close)) => Frame::Close(close.code, close.reason.to_string()),
             // 1005: no code was given (RFC 6455).
             Message::Close(None) => Frame::Close(1005, String::new()),
-        })
+        })))
     }
 }
 
@@ -186,11 +218,11 @@ impl Sink<Frame> for Socket {
     type Error = axum::Error;
 
     fn poll_ready(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_ready_unpin(context)
+        self.socket.poll_ready_unpin(context)
     }
 
     fn start_send(mut self: Pin<&mut Self>, frame: Frame) -> Result<(), Self::Error> {
-        self.0.start_send_unpin(match frame {
+        self.socket.start_send_unpin(match frame {
             Frame::Text(text) => Message::Text(text.into()),
             Frame::Binary(bytes) => Message::Binary(bytes),
             Frame::Ping(bytes) => Message::Ping(bytes),
@@ -200,10 +232,10 @@ impl Sink<Frame> for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_flush_unpin(context)
+        self.socket.poll_flush_unpin(context)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.0.poll_close_unpin(context)
+        self.socket.poll_close_unpin(context)
     }
 }
