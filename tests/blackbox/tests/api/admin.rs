@@ -12,9 +12,14 @@ async fn admin(client: &Client, path: &str) -> playhouse_blackbox::Answer {
 #[test]
 fn metrics_are_prometheus_text() {
     on_shared(async |arena| {
-        let answer = admin(&arena.nobody(), "/metrics").await;
-        let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
-        assert!(text.contains("# TYPE"), "{}", answer.start());
+        let ws = arena.workspace().await;
+        let _ = ws.sh("echo something to count").await.good();
+        let text = playhouse_blackbox::wait::until("metrics", async || {
+            let answer = admin(&ws.client, "/metrics").await;
+            let text = String::from_utf8(answer.body.to_vec()).expect("UTF-8");
+            text.contains("# TYPE").then_some(text)
+        })
+        .await;
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
             let value = line.rsplit(' ').next().expect("a value");
             assert!(value.parse::<f64>().is_ok(), "{line}");

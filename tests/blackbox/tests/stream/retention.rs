@@ -69,7 +69,10 @@ fn a_slow_client_is_told_what_retention_took_while_it_slept() {
         }
         let tape = slow.model.tape(run.process_id);
         let lost: u64 = tape.truncated.iter().map(|(_, _, bytes)| bytes).sum();
-        assert_eq!(lost + tape.bytes, 8192 * 56, "{:?}", tape.truncated);
+        // Ids are contiguous (the model sees to that), so what is missing in the text is what the losses must count. While
+        // retention goes on a piece may be counted on either side of its edge: at most one, of 32 KiB.
+        let missing = 8192 * 56 - tape.bytes;
+        assert!(lost.abs_diff(missing) <= 32 * 1024, "{lost} bytes told, {missing} missing: {:?}", tape.truncated);
         assert!(lost > 0, "retention took some of it");
     });
 }
