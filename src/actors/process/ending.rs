@@ -15,7 +15,11 @@ use super::{
     viewers::Viewers,
 };
 use crate::{
-    actors::{Refused, sandbox::SandboxMessage, workspace::WorkspaceMessage},
+    actors::{
+        Refused,
+        sandbox::{Fate, SandboxMessage},
+        workspace::WorkspaceMessage,
+    },
     clock,
     store::metadata::{Commit, CommitError, Guard},
 };
@@ -23,9 +27,9 @@ use crate::{
 /// After a commit of the end that failed the next one waits so long.
 const COMMIT_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// Whether the sandbox was asked if it ran out of memory.
+/// Whether the sandbox was asked if it ended the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Memory {
+pub(super) enum Blame {
     /// Not yet, or there is no need.
     NotAsked,
     /// It has not answered.
@@ -67,13 +71,13 @@ impl Shell {
         let Some(life) = &self.life else { return };
         let stored = !self.appending && self.tail.stored() == end && self.lose_to.is_none();
         let Some(ended) = life.ended().filter(|_| stored && !self.committing_end) else { return };
-        match self.memory {
-            Memory::NotAsked if life.suspects_memory() => {
-                self.memory = Memory::Asked;
-                self.ask_oom_kills(true);
+        match self.blame {
+            Blame::NotAsked if life.suspects_sandbox() => {
+                self.blame = Blame::Asked;
+                self.ask_fate(true);
             }
-            Memory::Asked => {}
-            Memory::NotAsked | Memory::Known => {
+            Blame::Asked => {}
+            Blame::NotAsked | Blame::Known => {
                 if let Some(rows) = &mut self.rows {
                     self.committing_end = true;
                     rows.keep(&ended, Some(After::Ended), &self.myself);
@@ -82,27 +86,27 @@ impl Shell {
         }
     }
 
-    /// Asks the sandbox how often it ran out of memory.
-    pub(super) fn ask_oom_kills(&self, at_end: bool) {
+    /// Asks the sandbox what may end its programs: how often it ran out of memory, and whether it is being ended.
+    pub(super) fn ask_fate(&self, at_end: bool) {
         let Some(life) = &self.life else { return };
         let sandbox = self.node.sandbox(life.record.sandbox_id);
         self.background(async move {
-            let asked = sandbox.call(|reply| SandboxMessage::OomKills { reply });
-            let kills = tokio::time::timeout(std::time::Duration::from_secs(3), asked).await;
-            Done::OomKills { at_end, kills: kills.ok().and_then(Result::ok) }
+            let asked = sandbox.call(|reply| SandboxMessage::Fate { reply });
+            let fate = tokio::time::timeout(std::time::Duration::from_secs(3), asked).await;
+            Done::Fate { at_end, fate: fate.ok().and_then(Result::ok) }
         });
     }
 
     /// The sandbox has answered.
-    pub(super) fn oom_kills(&mut self, at_end: bool, kills: Option<u64>) {
+    pub(super) fn fate(&mut self, at_end: bool, fate: Option<Fate>) {
         let (Some(life), Some(rows)) = (&mut self.life, &mut self.rows) else { return };
         if at_end {
-            self.memory = Memory::Known;
-            if let Some(kills) = kills {
-                life.blame_memory(kills);
+            self.blame = Blame::Known;
+            if let Some(fate) = fate {
+                life.blame(fate);
             }
         } else {
-            life.oom_kills = life.oom_kills.or(kills);
+            life.oom_kills = life.oom_kills.or(fate.map(|fate| fate.oom_kills));
             if !life.is_over() {
                 rows.keep(life, Some(After::Started), &self.myself);
             }

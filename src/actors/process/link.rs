@@ -115,7 +115,7 @@ impl Shell {
                 self.say(viewer, status.clone(), false);
             }
         }
-        self.ask_oom_kills(false);
+        self.ask_fate(false);
     }
 
     /// Sends something to the agent, if it is there.

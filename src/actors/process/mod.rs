@@ -59,8 +59,8 @@ enum Done {
     AppendAgain,
     /// A page for a viewer; `None` when it could not be read.
     Page { viewer: u64, token: u64, page: Option<Page> },
-    /// How often the sandbox had run out of memory, if that is known.
-    OomKills { at_end: bool, kills: Option<u64> },
+    /// What the sandbox may have done to the program, if that is known.
+    Fate { at_end: bool, fate: Option<crate::actors::sandbox::Fate> },
     /// The end may be committed again.
     CommitEndAgain,
     /// A minute has passed.

@@ -73,8 +73,8 @@ pub(super) struct Shell {
     pub(super) gap_since: Option<u64>,
     /// How the agent says it ended.
     pub(super) exit: Option<Exit>,
-    /// The sandbox was asked whether it ran out of memory.
-    pub(super) memory: super::ending::Memory,
+    /// Whether the sandbox was asked if it ended the program.
+    pub(super) blame: super::ending::Blame,
     pub(super) committing_end: bool,
     pub(super) waiting_end: Vec<RpcReplyPort<()>>,
     ticking: bool,
@@ -116,7 +116,7 @@ impl Shell {
             lose_to: None,
             gap_since: None,
             exit: None,
-            memory: super::ending::Memory::NotAsked,
+            blame: super::ending::Blame::NotAsked,
             committing_end: false,
             waiting_end: Vec::new(),
             ticking: false,
@@ -206,7 +206,7 @@ impl Shell {
                 self.viewers.page(viewer, token, page, &self.tail, now, &mut effects);
                 self.run(effects);
             }
-            Done::OomKills { at_end, kills } => self.oom_kills(at_end, kills),
+            Done::Fate { at_end, fate } => self.fate(at_end, fate),
             Done::CommitEndAgain => self.committing_end = false,
             Done::Minute => self.minute(),
         }

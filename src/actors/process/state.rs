@@ -10,7 +10,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::command::ProcessRecord;
-use crate::actors::views::{ProcessStatus, ProcessView};
+use crate::actors::{
+    sandbox::Fate,
+    views::{ProcessStatus, ProcessView},
+};
 
 /// The longest reason taken from an agent.
 const REASON_BYTES: usize = 64;
@@ -117,20 +120,25 @@ impl Life {
         true
     }
 
-    /// Whether the kernel may have ended it for want of memory: then the sandbox is asked before it is committed.
+    /// Whether its sandbox may have ended it: then the sandbox is asked before the end is committed.
     #[must_use]
-    pub fn suspects_memory(&self) -> bool {
+    pub fn suspects_sandbox(&self) -> bool {
         matches!(&self.phase, Phase::Ending(outcome)
-            if !self.cancelled && outcome.reason.is_none() && outcome.signal.as_deref() == Some("KILL"))
+            if !self.cancelled && outcome.reason.is_none() && matches!(outcome.signal.as_deref(), Some("KILL" | "TERM" | "HUP")))
     }
 
-    /// The sandbox ran out of memory so often by now.
-    pub fn blame_memory(&mut self, oom_kills: u64) {
-        if self.suspects_memory()
-            && self.oom_kills.is_some_and(|before| oom_kills > before)
-            && let Phase::Ending(outcome) = &mut self.phase
-        {
-            outcome.reason = Some("out_of_memory".to_owned());
+    /// What the sandbox says may have ended it.
+    pub fn blame(&mut self, fate: Fate) {
+        if !self.suspects_sandbox() {
+            return;
+        }
+        let ran_out = self.oom_kills.is_some_and(|before| fate.oom_kills > before);
+        if let Phase::Ending(outcome) = &mut self.phase {
+            outcome.reason = match fate.ending {
+                Some(ending) => Some(ending),
+                None if ran_out && outcome.signal.as_deref() == Some("KILL") => Some("out_of_memory".to_owned()),
+                None => None,
+            };
         }
     }
 
@@ -243,16 +251,23 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_blamed_only_when_it_ran_out_meanwhile() {
-        for (before, after, reason) in [(Some(1), 2, Some("out_of_memory")), (Some(2), 2, None), (None, 2, None)] {
+    fn the_sandbox_is_blamed_only_for_what_it_did() {
+        let ended = |signal: i32, before: Option<u64>, fate: Fate| {
             let mut life = life();
             life.start(OffsetDateTime::UNIX_EPOCH);
             life.oom_kills = before;
-            life.end(outcome_of(&exit(None, Some(9)), EventId::ZERO, OffsetDateTime::UNIX_EPOCH));
-            assert!(life.suspects_memory());
-            life.blame_memory(after);
-            assert_eq!(life.ended().expect("ending").view().reason.as_deref(), reason);
-        }
+            life.end(outcome_of(&exit(None, Some(signal)), EventId::ZERO, OffsetDateTime::UNIX_EPOCH));
+            life.blame(fate);
+            life.ended().expect("ending").view().reason
+        };
+        let oom = |oom_kills| Fate { oom_kills, ending: None };
+        assert_eq!(ended(9, Some(1), oom(2)).as_deref(), Some("out_of_memory"));
+        assert_eq!(ended(9, Some(2), oom(2)), None);
+        assert_eq!(ended(9, None, oom(2)), None);
+        assert_eq!(ended(15, Some(1), oom(2)), None);
+        let stopped = || Fate { oom_kills: 0, ending: Some("node_stopped".to_owned()) };
+        assert_eq!(ended(15, Some(0), stopped()).as_deref(), Some("node_stopped"));
+        assert_eq!(ended(11, Some(0), stopped()), None, "its own fault");
     }
 
     #[test]

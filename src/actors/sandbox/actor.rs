@@ -11,7 +11,7 @@ use rand::RngCore;
 use uuid::Uuid;
 
 use super::{
-    Sandbox, SandboxCommand, SandboxMessage,
+    Fate, Sandbox, SandboxCommand, SandboxMessage,
     state::{Effect, Event, Phase, Record},
 };
 use crate::{
@@ -56,7 +56,7 @@ impl Entity for Sandbox {
             usage: Usage::default(),
             command_id: None,
             waiting_end: Vec::new(),
-            waiting_oom: Vec::new(),
+            waiting_fate: Vec::new(),
             quiet_ticks: 0,
         };
         let (actor, _) = Actor::spawn_linked(None, SandboxActor, state, region)
@@ -83,7 +83,7 @@ struct State {
     usage: Usage,
     command_id: Option<Uuid>,
     waiting_end: Vec<RpcReplyPort<()>>,
-    waiting_oom: Vec<RpcReplyPort<u64>>,
+    waiting_fate: Vec<RpcReplyPort<Fate>>,
     quiet_ticks: u32,
 }
 
@@ -362,19 +362,26 @@ impl Actor for SandboxActor {
             }
             SandboxMessage::HostUsage(usage) => {
                 state.usage = usage;
-                for reply in state.waiting_oom.drain(..) {
+                for reply in state.waiting_fate.drain(..) {
                     // As above.
-                    let _ = reply.send(usage.oom_kills);
+                    let _ = reply.send(Fate { oom_kills: usage.oom_kills, ending: None });
                 }
             }
-            SandboxMessage::OomKills { reply } => {
-                state.waiting_oom.push(reply);
-                state.node.host.send(ToHost::AskUsage { sandbox_id: state.id });
-            }
+            SandboxMessage::Fate { reply } => match state.record.as_ref().and_then(Record::ending) {
+                Some(reason) => {
+                    let ending = Some(reason.to_owned());
+                    // As above.
+                    let _ = reply.send(Fate { oom_kills: state.usage.oom_kills, ending });
+                }
+                None => {
+                    state.waiting_fate.push(reply);
+                    state.node.host.send(ToHost::AskUsage { sandbox_id: state.id });
+                }
+            },
             SandboxMessage::Tick => {
-                for reply in state.waiting_oom.drain(..).filter(|_| state.node.host.isolation().is_none()) {
+                for reply in state.waiting_fate.drain(..).filter(|_| state.node.host.isolation().is_none()) {
                     // A host that is away doesn't answer: what was known last must do.
-                    let _ = reply.send(state.usage.oom_kills);
+                    let _ = reply.send(Fate { oom_kills: state.usage.oom_kills, ending: None });
                 }
                 state.take(Event::Tick).await?;
                 state.quiet_ticks += 1;

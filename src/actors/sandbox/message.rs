@@ -24,6 +24,15 @@ pub enum SandboxCommand {
     Resume,
 }
 
+/// What may have ended one of its programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    /// How often the kernel killed one of its programs for want of memory.
+    pub oom_kills: u64,
+    /// Why it is being ended, or was: its programs are ended for the same reason.
+    pub ending: Option<String>,
+}
+
 /// Messages.
 #[derive(Debug)]
 pub enum SandboxMessage {
@@ -104,10 +113,10 @@ pub enum SandboxMessage {
     HostEnded(EndCause),
     /// What it has used.
     HostUsage(Usage),
-    /// How often the kernel killed one of its programs for want of memory, as of now.
-    OomKills {
-        /// So often.
-        reply: RpcReplyPort<u64>,
+    /// What may have ended one of its programs, as of now.
+    Fate {
+        /// It.
+        reply: RpcReplyPort<Fate>,
     },
     /// Time has passed. Sent to itself.
     Tick,

@@ -5,7 +5,7 @@ mod handle;
 pub mod message;
 pub mod state;
 
-pub use message::{SandboxCommand, SandboxMessage};
+pub use message::{Fate, SandboxCommand, SandboxMessage};
 
 /// The Sandbox entity.
 #[derive(Debug)]

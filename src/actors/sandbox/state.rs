@@ -156,6 +156,15 @@ impl Record {
         matches!(self.phase, Phase::Over { .. })
     }
 
+    /// Why it is being ended, or was.
+    #[must_use]
+    pub fn ending(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Ending { reason, .. } | Phase::Over { reason, .. } => Some(reason),
+            Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. } | Phase::Suspended => None,
+        }
+    }
+
     /// Whether an agent may link.
     #[must_use]
     pub const fn takes_agent(&self) -> bool {

@@ -83,13 +83,13 @@ impl Rules {
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let name = normal(host).ok_or(Refusal::Malformed)?;
         let matching = || self.rules.iter().filter(|rule| rule.matches(&name));
-        if let Some(address) = matching().find_map(|rule| rule.address) {
-            return Ok(Target::Address(address));
-        }
         match matching().next() {
             None => Err(Refusal::NotListed(name)),
             Some(_) if port != HTTPS => Err(Refusal::Port(port)),
-            Some(_) => Ok(Target::Name(name, port)),
+            Some(_) => {
+                let address = matching().find_map(|rule| rule.address);
+                Ok(address.map_or(Target::Name(name, port), Target::Address))
+            }
         }
     }
 }
@@ -144,7 +144,7 @@ mod tests {
     fn a_named_address_is_dialled_whatever_dns_says() {
         let address = "127.0.0.1:4873".parse().expect("an address");
         assert_eq!(rules().judge("registry.test:443"), Ok(Target::Address(address)));
-        assert_eq!(rules().judge("registry.test:80"), Ok(Target::Address(address)));
+        assert_eq!(rules().judge("registry.test:80"), Err(Refusal::Port(80)));
     }
 
     #[test]
