@@ -7,6 +7,7 @@ pub use open::{Opening, open};
 
 use playhouse_protocol::agent::NodeFrame;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// How many ordered frames wait in a link before their sender waits.
@@ -23,18 +24,24 @@ pub struct LinkRef {
     at_once: mpsc::UnboundedSender<NodeFrame>,
     /// Frames that are done one after the other, and may be bulky.
     ordered: mpsc::Sender<NodeFrame>,
+    closed: CancellationToken,
 }
 
 impl LinkRef {
     /// A handle on these queues.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         number: u64,
         sandbox_id: Uuid,
         at_once: mpsc::UnboundedSender<NodeFrame>,
         ordered: mpsc::Sender<NodeFrame>,
     ) -> Self {
-        Self { number, sandbox_id, at_once, ordered }
+        Self { number, sandbox_id, at_once, ordered, closed: CancellationToken::new() }
+    }
+
+    /// Ends the link: an agent that is about to stand still can't answer on it, and dials again when it goes on.
+    pub fn close(&self) {
+        self.closed.cancel();
     }
 
     /// Sends a frame that is done at once: input, signals, credits, acknowledgements, wanted content.

@@ -152,10 +152,6 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
     let (ordered, ordered_frames) = mpsc::channel(ORDERED_FRAMES);
     let link = LinkRef::new(number, sandbox_id, at_once, ordered);
     tracing::debug!(sandbox = %sandbox_id, link = number, attempt = hello.attempt, "an agent is linked");
-    let told = SandboxMessage::LinkUp { link: link.clone(), instance: hello.instance, attempt: hello.attempt };
-    if sandbox.send_message(told).is_err() {
-        return;
-    }
     let workspace = node.workspace(workspace_id);
     let up = WorkspaceMessage::LinkUp {
         sandbox_id,
@@ -167,11 +163,18 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
         tracing::warn!(%error, sandbox = %sandbox_id, "a workspace can't take its agent's link");
         return;
     }
-    let mut router = pump::Router::new(node, link, workspace.clone());
+    let told = SandboxMessage::LinkUp { link: link.clone(), instance: hello.instance, attempt: hello.attempt };
+    if sandbox.send_message(told).is_err() {
+        return;
+    }
+    let mut router = pump::Router::new(node, link.clone(), workspace.clone());
     for process in state.processes {
         router.announce(process).await;
     }
-    let why = pump::run(stream, &mut router, at_once_frames, ordered_frames).await;
+    let why = tokio::select! {
+        why = pump::run(stream, &mut router, at_once_frames, ordered_frames) => why,
+        () = link.closed.cancelled() => "it was closed here",
+    };
     tracing::debug!(sandbox = %sandbox_id, link = number, why, "an agent's link is gone");
     router.down();
     // A sandbox that went passive is over.

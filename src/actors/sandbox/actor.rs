@@ -130,12 +130,13 @@ impl State {
             Effect::Commit => self.commit().await?,
             Effect::Tell => self.tell().await,
             Effect::Create => self.create().await?,
-            Effect::Freeze(frozen) => self.node.host.send(ToHost::Freeze {
-                command_id: Uuid::now_v7(),
-                epoch: self.node.epoch,
-                sandbox_id: self.id,
-                frozen,
-            }),
+            Effect::Freeze(frozen) => {
+                if let Some(link) = self.link.take_if(|_| frozen) {
+                    link.close();
+                }
+                let (command_id, epoch) = (Uuid::now_v7(), self.node.epoch);
+                self.node.host.send(ToHost::Freeze { command_id, epoch, sandbox_id: self.id, frozen });
+            }
             Effect::Save => {
                 if let Some(record) = &self.record {
                     let workspace = self.node.workspace(record.workspace_id);

@@ -8,9 +8,10 @@
 //! | Running | nothing busy | Idle | the idle clock starts |
 //! | Idle | busy | Running | |
 //! | Idle | idle for too long | Ending | save |
-//! | Running, Idle | suspend | Suspended | host: freeze |
+//! | Running, Idle | suspend | Suspended | close the link, host: freeze |
 //! | Suspended | resume, or busy | Running | host: thaw |
 //! | any living | end | Ending | save, if the agent is linked |
+//! | Suspended | end | Ending | host: thaw; save once the agent is linked |
 //! | Ending | saved, or could not | Ending | host: end |
 //! | Ending | host ended it | Terminated | tell the workspace |
 //! | any living | ended by itself, or not held | Failed | host: end |
@@ -33,6 +34,8 @@ use crate::actors::views::{SandboxStatus, SandboxView, UsageView};
 pub const START_WITHIN: Duration = Duration::from_secs(60);
 /// How long saving may take: the workspace's own limits lie within it.
 pub const SAVE_WITHIN: Duration = Duration::from_secs(120);
+/// How long an agent that is away may take to dial when it is to be saved.
+pub const AGENT_WITHIN: Duration = Duration::from_secs(15);
 /// How often a start is tried.
 pub const STARTS: u32 = 2;
 
@@ -207,8 +210,10 @@ impl Record {
             }
 
             (Event::End { reason, save }, Phase::Suspended) => {
-                let mut effects = vec![Effect::Freeze(false)];
-                effects.extend(self.end(&reason, save, linked, now));
+                // Its agent dials again once it goes on; then it can be saved.
+                self.phase = Phase::Ending { reason, saving: save, failed: false, since: now };
+                let mut effects = vec![Effect::Freeze(false), Effect::Commit, Effect::Tell];
+                effects.extend((!save).then_some(Effect::EndAtHost));
                 effects
             }
             (Event::End { reason, save }, Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. }) => {
@@ -219,7 +224,9 @@ impl Record {
                 self.phase = Phase::Ending { reason, saving: false, failed, since };
                 vec![Effect::EndAtHost]
             }
-            (Event::Tick, Phase::Ending { reason, saving: true, failed, since }) if now - since > SAVE_WITHIN => {
+            (Event::Tick, Phase::Ending { reason, saving: true, failed, since })
+                if now - since > if linked { SAVE_WITHIN } else { AGENT_WITHIN } =>
+            {
                 self.phase = Phase::Ending { reason, saving: false, failed, since };
                 vec![Effect::EndAtHost]
             }
@@ -367,6 +374,19 @@ mod tests {
         r.step(Event::Linked, at(1), true, IDLE);
         r.step(Event::HostUp(None), at(2), false, IDLE);
         assert_eq!(r.phase, Phase::Over { reason: "sandbox_lost".into(), failed: true });
+    }
+
+    #[test]
+    fn a_suspended_one_is_saved_once_its_agent_is_back() {
+        let end = || Event::End { reason: "ended".into(), save: true };
+        let mut r = record();
+        r.step(Event::Linked, at(1), true, IDLE);
+        r.step(Event::Suspend, at(2), true, IDLE);
+        assert_eq!(r.step(end(), at(3), false, IDLE), [Effect::Freeze(false), Effect::Commit, Effect::Tell]);
+        let mut away = r.clone();
+        assert_eq!(r.step(Event::Linked, at(4), true, IDLE), [Effect::Save]);
+        assert_eq!(r.step(Event::Saved, at(5), true, IDLE), [Effect::EndAtHost]);
+        assert_eq!(away.step(Event::Tick, at(19), false, IDLE), [Effect::EndAtHost], "an agent that stays away");
     }
 
     #[test]

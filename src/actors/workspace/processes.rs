@@ -20,6 +20,7 @@ use crate::{
         process::{ProcessMessage, ProcessRecord},
         sandbox::SandboxMessage,
         session::SessionMessage,
+        views::SandboxStatus,
     },
     clock,
     store::metadata::Commit,
@@ -47,8 +48,11 @@ impl Shell {
             created_at: clock::now(),
         };
         self.runs.insert(process_id, PendingRun { asked, request, sandbox_id });
-        // An idle sandbox hears of it at once, and does not end under it.
-        self.tell_busy(false);
+        // An idle sandbox hears of it at once, and does not end under it; a suspended one goes on, whatever it heard last.
+        let active = self.state.as_ref().and_then(|state| state.active());
+        let suspended =
+            active.and_then(|(_, row)| row.view.as_ref()).is_some_and(|view| view.status == SandboxStatus::Suspended);
+        self.tell_busy(suspended);
         let process = self.node.process(process_id);
         self.spawn(async move {
             let made = process.call(|reply| ProcessMessage::Init { record, reply }).await;
