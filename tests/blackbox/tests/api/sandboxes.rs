@@ -70,6 +70,31 @@ fn racing_requests_make_it_once() {
 }
 
 #[test]
+fn sandboxes_made_at_once_all_start_and_each_has_a_sound_disk_of_its_own() {
+    on_shared(async |arena| {
+        let user = arena.user("u").await;
+        for _ in 0..3 {
+            let mut all = Vec::new();
+            for _ in 0..10 {
+                all.push(arena.workspace_of(&user, "blank").await);
+            }
+            let runs = all.iter().enumerate().map(|(n, ws)| async move {
+                let script = format!(
+                    "for i in $(seq 50); do echo {n} > ~/own-$i; done; sync; sleep 1; cat ~/own-* | sort | uniq -c"
+                );
+                (n, ws.sh(&script).await)
+            });
+            for (n, done) in futures::future::join_all(runs).await {
+                assert_eq!(done.good().split_whitespace().collect::<Vec<_>>(), ["50", &n.to_string()]);
+            }
+            for ws in all {
+                let _ = ws.client.delete(&ws.path("")).await.expect(204);
+            }
+        }
+    });
+}
+
+#[test]
 fn the_token_call_never_makes_a_sandbox() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
