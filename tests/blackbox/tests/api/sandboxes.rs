@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use playhouse_blackbox::{Options, Stream, frame::Frame, on_shared, os, shape, stream, wait};
+use playhouse_blackbox::{Options, Stream, frame::Frame, on_own, on_shared, os, shape, stream, wait};
 use serde_json::json;
 
 #[test]
@@ -66,6 +66,31 @@ fn racing_requests_make_it_once() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 201]);
         assert_eq!(a.json()["id"], b.json()["id"]);
+    });
+}
+
+#[test]
+fn sandboxes_made_one_after_the_other_and_at_once_each_have_a_sound_disk_of_their_own() {
+    // A fresh server has nothing prepared, so that preparing and using overlap.
+    on_own(&[], async |arena| {
+        let user = arena.user("u").await;
+        let lanes = (0..4).map(|lane| {
+            let user = user.clone();
+            async move {
+                for n in 0..8 {
+                    let ws = arena.workspace_of(&user, "blank").await;
+                    let name = format!("{lane}-{n}");
+                    let done = ws
+                        .sh(&format!(
+                            "for i in $(seq 50); do echo {name} > ~/own-$i; done; sync; cat ~/own-* | sort | uniq -c"
+                        ))
+                        .await;
+                    assert_eq!(done.good().split_whitespace().collect::<Vec<_>>(), ["50", &name]);
+                    let _ = ws.client.delete(&ws.path("")).await.expect(204);
+                }
+            }
+        });
+        futures::future::join_all(lanes).await;
     });
 }
 

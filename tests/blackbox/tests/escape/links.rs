@@ -63,7 +63,8 @@ fn a_directory_swapped_for_a_link_between_two_writes_does_not_divert_the_second(
     on_shared(async |arena| {
         let ws = arena.workspace().await;
         ws.create("/d/a", "1").await;
-        let run = ws.run("mkdir /tmp/trap; while :; do mv d e 2>/dev/null && ln -s /tmp/trap d; rm -f d; mv e d 2>/dev/null; done").await;
+        let run = ws.run("mkdir /tmp/trap; echo up; while :; do mv d e 2>/dev/null && ln -s /tmp/trap d; rm -f d; mv e d 2>/dev/null; done").await;
+        ws.printed(run.process_id, "up").await;
         for n in 0..30 {
             // Either way is right while the directory comes and goes; what is not is a file in /tmp/trap.
             let answer = ws.post_file(&format!("/d/{n}"), "x").await;
