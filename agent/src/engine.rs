@@ -110,7 +110,8 @@ impl Engine {
     /// # Errors
     /// Signals can't be listened to.
     pub async fn run(mut self) -> std::io::Result<()> {
-        let mut quit = signal(SignalKind::terminate())?;
+        // The kernel keeps signals without a handler from pid 1: a sandbox's programs can't end it, and its host kills it.
+        let mut quit = if std::process::id() == 1 { None } else { Some(signal(SignalKind::terminate())?) };
         let mut children = signal(SignalKind::child())?;
         self.redial();
         let mut events = 0;
@@ -164,13 +165,13 @@ impl Engine {
         }
     }
 
-    async fn event(&mut self, quit: &mut Signal, children: &mut Signal) -> Event {
+    async fn event(&mut self, quit: &mut Option<Signal>, children: &mut Signal) -> Event {
         let deadline = self.deadline();
         let (processes, link, lane) = (&self.processes, &mut self.link, &mut self.lane);
         let (outbox, dialling) = (&mut self.outbox, &mut self.dialling);
         let has_last = self.last.is_some();
         tokio::select! {
-            _ = quit.recv() => Event::Quit,
+            () = asked_to_quit(quit) => Event::Quit,
             _ = children.recv() => Event::Children,
             ready = poll_fn(|context| processes.poll(context)) => Event::Ready(ready),
             event = on_link(link) => event,
@@ -357,6 +358,16 @@ async fn next_of(outbox: &mut Option<mpsc::Receiver<AgentFrame>>) -> Option<Agen
             None => pending().await,
         },
         None => pending().await,
+    }
+}
+
+/// Waits until the agent is asked to end, which nobody asks of pid 1.
+async fn asked_to_quit(quit: &mut Option<Signal>) {
+    match quit {
+        Some(quit) => {
+            quit.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -14,6 +14,8 @@ use super::StepError;
 pub const MIN_BYTES: u64 = 16 << 20;
 /// The largest that ext4's default layout takes.
 pub const MAX_BYTES: u64 = 15 << 40;
+/// How the name of a spare that is being formatted begins.
+const FRESH: &str = ".fresh-";
 /// How many spares of one size are kept.
 const SPARES: u32 = 2;
 
@@ -41,7 +43,8 @@ pub fn provide(spares: &Path, bytes: u64, image: &Path) -> Result<(), StepError>
     format(image, bytes)
 }
 
-/// Fills up the spares of this size.
+/// Fills up the spares of this size. Several may do so at once: each formats a file of its own, and one that comes second
+/// drops it.
 ///
 /// # Errors
 /// Which step failed.
@@ -50,9 +53,33 @@ pub fn refill(spares: &Path, bytes: u64) -> Result<(), StepError> {
     for place in 0..SPARES {
         let path = spare(spares, bytes, place);
         if !path.exists() {
-            let fresh = spares.join(format!(".{bytes}-{place}"));
-            format(&fresh, bytes)?;
-            fs::rename(&fresh, &path).map_err(StepError::at("keep a spare disk"))?;
+            let fresh = tempfile::Builder::new().prefix(FRESH).tempfile_in(spares);
+            let fresh = fresh.map_err(StepError::at("make a spare disk"))?;
+            format(fresh.path(), bytes)?;
+            match fresh.persist_noclobber(&path) {
+                Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(StepError::new("keep a spare disk", error.error.to_string()));
+                }
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes what a host that was killed left half formatted.
+///
+/// # Errors
+/// What the file system said.
+pub fn sweep(spares: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(spares) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())
@@ -87,4 +114,41 @@ fn format(image: &Path, bytes: u64) -> Result<(), StepError> {
 pub fn used_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn those_who_refill_at_once_do_not_share_an_image() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spares = dir.path().join("spares");
+        let taken: Vec<PathBuf> = (0..24).map(|n| dir.path().join(format!("{n}.img"))).collect();
+        std::thread::scope(|scope| {
+            for image in &taken {
+                let spares = &spares;
+                scope.spawn(move || {
+                    provide(spares, MIN_BYTES, image).expect("a disk");
+                    refill(spares, MIN_BYTES).expect("spares");
+                });
+            }
+        });
+        let mut uuids = HashSet::new();
+        for image in &taken {
+            let bytes = fs::read(image).expect("an image");
+            assert_eq!(bytes.len() as u64, MIN_BYTES);
+            assert_eq!(bytes[1080..1082], [0x53, 0xef], "ext4's magic");
+            assert!(uuids.insert(bytes[1128..1144].to_vec()), "one image twice");
+        }
+        let left = |name: &str| {
+            fs::read_dir(&spares).expect("spares").flatten().any(|e| e.file_name().to_string_lossy().starts_with(name))
+        };
+        assert!(!left(FRESH));
+        fs::write(spares.join(".fresh-cut"), b"x").expect("a file");
+        sweep(&spares).expect("swept");
+        assert!(!left(".fresh"));
+    }
 }

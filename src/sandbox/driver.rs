@@ -323,6 +323,9 @@ impl Driver {
     /// # Errors
     /// Which step failed.
     pub fn sweep(&self, known: &[u32]) -> Result<Vec<u32>, StepError> {
+        if let Self::Contained(contained) = self {
+            disk::sweep(&contained.spares()).map_err(StepError::at("remove half-made spare disks"))?;
+        }
         let paths = self.paths();
         let mut orphans = cgroup::numbers(&paths.host_id);
         orphans.extend(

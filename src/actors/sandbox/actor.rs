@@ -310,7 +310,7 @@ impl Actor for SandboxActor {
                     token_hash: [0; 32],
                     created_at: now,
                     last_activity_at: now,
-                    phase: Phase::Provisioning { attempt: 1 },
+                    phase: Phase::Provisioning { attempt: 1, suspend: false },
                 };
                 let made = state.make(record).await;
                 // Who asked may have gone.

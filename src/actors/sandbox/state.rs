@@ -3,6 +3,7 @@
 //! | phase | on | becomes | and |
 //! |---|---|---|---|
 //! | Provisioning | host made it, agent linked | Running | tell the workspace |
+//! | Provisioning | suspend, then as above | Suspended | close the link, host: freeze |
 //! | Provisioning | host failed, first time | Provisioning | create again |
 //! | Provisioning | host failed again, or 60 s passed | Failed | host: end |
 //! | Running | nothing busy | Idle | the idle clock starts |
@@ -46,6 +47,9 @@ pub enum Phase {
     Provisioning {
         /// Which try this is, from 1.
         attempt: u32,
+        /// Somebody wants it suspended as soon as it is made.
+        #[serde(default)]
+        suspend: bool,
     },
     /// Programs run.
     Running,
@@ -177,10 +181,23 @@ impl Record {
     /// Takes an event. `linked` says whether its agent can be reached now, `idle_after` when an idle one is ended.
     pub fn step(&mut self, event: Event, now: OffsetDateTime, linked: bool, idle_after: Duration) -> Vec<Effect> {
         match (event, self.phase.clone()) {
-            (Event::HostDone(Ok(())) | Event::Linked, Phase::Provisioning { .. }) if linked => self.begin(now),
-            (Event::HostDone(Err(error)), Phase::Provisioning { attempt }) => match error {
+            (Event::HostDone(Ok(())) | Event::Linked, Phase::Provisioning { suspend: false, .. }) if linked => {
+                self.begin(now)
+            }
+            (Event::HostDone(Ok(())) | Event::Linked, Phase::Provisioning { suspend: true, .. }) if linked => {
+                self.suspend(now)
+            }
+            (Event::Suspend, Phase::Provisioning { attempt, .. }) => {
+                self.phase = Phase::Provisioning { attempt, suspend: true };
+                vec![Effect::Commit]
+            }
+            (Event::Busy(true) | Event::Resume, Phase::Provisioning { attempt, suspend: true }) => {
+                self.phase = Phase::Provisioning { attempt, suspend: false };
+                vec![Effect::Commit]
+            }
+            (Event::HostDone(Err(error)), Phase::Provisioning { attempt, suspend }) => match error {
                 HostError::Failed { .. } if attempt < STARTS => {
-                    self.phase = Phase::Provisioning { attempt: attempt + 1 };
+                    self.phase = Phase::Provisioning { attempt: attempt + 1, suspend };
                     vec![Effect::Create]
                 }
                 HostError::CannotIsolate { .. } => self.fail("host_cannot_isolate"),
@@ -203,11 +220,7 @@ impl Record {
                 effects
             }
             (Event::Tick, Phase::Idle { since }) if now - since > idle_after => self.end("idle", true, linked, now),
-            (Event::Suspend, Phase::Running | Phase::Idle { .. }) => {
-                self.phase = Phase::Suspended;
-                self.last_activity_at = now;
-                vec![Effect::Freeze(true), Effect::Commit, Effect::Tell]
-            }
+            (Event::Suspend, Phase::Running | Phase::Idle { .. }) => self.suspend(now),
 
             (Event::End { reason, save }, Phase::Suspended) => {
                 // Its agent dials again once it goes on; then it can be saved.
@@ -276,6 +289,12 @@ impl Record {
         vec![Effect::Commit, Effect::Tell]
     }
 
+    fn suspend(&mut self, now: OffsetDateTime) -> Vec<Effect> {
+        self.phase = Phase::Suspended;
+        self.last_activity_at = now;
+        vec![Effect::Freeze(true), Effect::Commit, Effect::Tell]
+    }
+
     fn end(&mut self, reason: &str, save: bool, linked: bool, now: OffsetDateTime) -> Vec<Effect> {
         let saving = save && linked;
         self.phase = Phase::Ending { reason: reason.to_owned(), saving, failed: false, since: now };
@@ -335,7 +354,7 @@ mod tests {
             token_hash: [0; 32],
             created_at: now,
             last_activity_at: now,
-            phase: Phase::Provisioning { attempt: 1 },
+            phase: Phase::Provisioning { attempt: 1, suspend: false },
         }
     }
 
@@ -395,6 +414,19 @@ mod tests {
         r.step(Event::Linked, at(1), true, IDLE);
         assert_eq!(r.step(Event::Suspend, at(2), true, IDLE)[0], Effect::Freeze(true));
         assert_eq!(r.step(Event::Busy(true), at(3), false, IDLE)[0], Effect::Freeze(false));
+        assert_eq!(r.phase, Phase::Running);
+    }
+
+    #[test]
+    fn one_that_is_suspended_while_it_is_made_is_suspended_when_it_is_made() {
+        let mut r = record();
+        r.step(Event::Suspend, at(1), false, IDLE);
+        assert_eq!(r.step(Event::Linked, at(2), true, IDLE)[0], Effect::Freeze(true));
+        assert_eq!(r.phase, Phase::Suspended);
+        let mut r = record();
+        r.step(Event::Suspend, at(1), false, IDLE);
+        r.step(Event::Busy(true), at(1), false, IDLE);
+        r.step(Event::Linked, at(2), true, IDLE);
         assert_eq!(r.phase, Phase::Running);
     }
 }
