@@ -124,10 +124,11 @@ pub async fn run_with(config: HostConfig, program: PathBuf) -> Result<(), HostFa
     config.check()?;
     let _lock = place::lock(&config.data_dir)?;
     let run_dir = place::run_dir(&config.data_dir)?;
-    let control = sockets::listen_stream(&run_dir.join(CONTROL_SOCKET), config.owner_uid)
-        .map_err(HostFailure::at("listen on the control socket"))?;
+    // Who finds the control socket finds the other one too.
     let agents = sockets::listen(&run_dir.join(AGENTS_SOCKET), SocketType::SEQPACKET, config.owner_uid)
         .map_err(HostFailure::at("listen on the agents' socket"))?;
+    let control = sockets::listen_stream(&run_dir.join(CONTROL_SOCKET), config.owner_uid)
+        .map_err(HostFailure::at("listen on the control socket"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(HostFailure::at("watch for signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(HostFailure::at("watch for signals"))?;
 
