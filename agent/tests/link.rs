@@ -291,10 +291,15 @@ async fn as_init_it_reaps_orphans_and_leaves_nothing_running() {
     assert_eq!(node.finish(start.process_id, &mut Model::default()).await.code, Some(0));
     let children = format!("/proc/{0}/task/{0}/children", agent.child.id());
     let init = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
-    rustix::process::kill_process(rustix::process::Pid::from_raw(init).unwrap(), rustix::process::Signal::TERM)
-        .unwrap();
+    let init = rustix::process::Pid::from_raw(init).unwrap();
+    // No signal from inside ends the first process; its host kills it, and everything goes with it.
+    let start = shell(&agent, "kill -TERM 1; kill -INT 1; kill -KILL 1; exit 0", false);
+    node.start(&start).await;
+    assert_eq!(node.finish(start.process_id, &mut Model::default()).await.code, Some(0));
+    assert!(rustix::process::test_kill_process(init).is_ok());
+    rustix::process::kill_process(init, rustix::process::Signal::KILL).unwrap();
     let (status, _agent) = tokio::task::spawn_blocking(move || (agent.child.wait(), agent)).await.unwrap();
-    assert!(status.unwrap().success());
+    assert!(!status.unwrap().success());
 }
 
 #[tokio::test]
