@@ -30,6 +30,8 @@ use crate::{
     wires::Ready,
 };
 
+/// An input that was taken is told after so long without output. Longer than an echo takes, shorter than anyone notices.
+const TAKEN_WITHIN: Duration = Duration::from_millis(2);
 /// How many answers may wait for a node that takes none.
 const REPLIES: usize = 16 * 1024;
 
@@ -79,6 +81,10 @@ pub struct Engine {
     dialling: Option<Dialling>,
     link: Option<Link>,
     replies: VecDeque<AgentFrame>,
+    /// Inputs that were taken, told behind the next output: an echo is then one wake-up of the node, not two.
+    taken: VecDeque<AgentFrame>,
+    /// When they are told at the latest.
+    taken_due: Option<Instant>,
     outbox: Option<mpsc::Receiver<AgentFrame>>,
     /// A frame of the files that waits for its turn, which comes after everything else.
     last: Option<AgentFrame>,
@@ -98,6 +104,8 @@ impl Engine {
             dialling: None,
             link: None,
             replies: VecDeque::new(),
+            taken: VecDeque::new(),
+            taken_due: None,
             outbox: None,
             last: None,
             packing: None,
@@ -190,7 +198,20 @@ impl Engine {
                 Poll::Ready(result) => result?,
                 Poll::Pending => return Ok(()),
             }
-            let next = self.replies.pop_front().or_else(|| self.processes.next_frame()).or_else(|| self.last.take());
+            let output = if self.replies.is_empty() { self.processes.next_frame() } else { None };
+            if output.is_some() || self.taken_due.is_some_and(|due| due <= Instant::now()) {
+                self.taken_due = None;
+                self.replies.append(&mut self.taken);
+            }
+            // What a program took before it ended is told before its end.
+            let next = match output {
+                Some(end @ AgentFrame::Exited { .. }) => {
+                    self.replies.push_back(end);
+                    self.replies.pop_front()
+                }
+                Some(output) => Some(output),
+                None => self.replies.pop_front().or_else(|| self.last.take()),
+            };
             match next {
                 Some(frame) => link.send(&frame)?,
                 None => return Ok(()),
@@ -221,7 +242,8 @@ impl Engine {
             }
             NodeFrame::Input { process_id, writer, seq, bytes, eof, tag } => {
                 let outcome = self.processes.input(process_id, &writer, seq, &bytes, eof);
-                self.replies.push_back(AgentFrame::InputTaken { process_id, writer, seq, tag, outcome });
+                self.taken.push_back(AgentFrame::InputTaken { process_id, writer, seq, tag, outcome });
+                self.taken_due.get_or_insert_with(|| Instant::now() + TAKEN_WITHIN);
             }
             NodeFrame::Resize { process_id, size } => self.processes.resize(process_id, size),
             NodeFrame::Signal { process_id, signal } => self.processes.signal(process_id, signal),
@@ -231,7 +253,7 @@ impl Engine {
             NodeFrame::Credit { process_id, bytes } => self.processes.credit(process_id, bytes),
             NodeFrame::Forget { process_id } => self.processes.forget(process_id),
         }
-        if self.replies.len() > REPLIES {
+        if self.replies.len() + self.taken.len() > REPLIES {
             return Err(LinkError::Overrun("the node takes no answers"));
         }
         Ok(())
@@ -264,7 +286,8 @@ impl Engine {
     fn deadline(&self) -> Instant {
         let link = self.link.as_ref().map(Link::deadline);
         let packing = self.packing.as_ref().map(|packing| packing.until);
-        let soonest = [link, packing, self.processes.deadline()].into_iter().flatten().min();
+        let taken = self.taken_due.filter(|_| self.link.is_some());
+        let soonest = [link, packing, taken, self.processes.deadline()].into_iter().flatten().min();
         // With nothing due: any time will do.
         soonest.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
@@ -304,6 +327,8 @@ impl Engine {
         self.last = None;
         self.packing = None;
         self.replies.clear();
+        self.taken.clear();
+        self.taken_due = None;
         self.processes.detach();
         self.lane.close();
         self.redial();

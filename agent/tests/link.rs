@@ -87,7 +87,7 @@ async fn a_terminal_echoes_and_input_counts_once() {
 async fn unread_input_is_bounded_and_a_pipe_ends() {
     let agent = Agent::start();
     let mut node = agent.ready_node().await;
-    let start = shell(&agent, "read go; exec wc -c", false);
+    let start = shell(&agent, "exec sleep 100", false);
     let id = start.process_id;
     // Input that comes before the start is answered is kept for it.
     node.send(NodeFrame::Start(start)).await;

@@ -27,7 +27,7 @@ impl Shell {
             return;
         }
         let pending = life.phase == Phase::Pending;
-        (self.link, self.pace, self.gap_since) = (Some(link), None, None);
+        (self.link, self.pace, self.gap_since, self.stored_told) = (Some(link), None, None, (0, 0));
         self.on_link = state.is_some();
         let Some(state) = state else {
             if pending && self.tail.received().sequence == 0 {

@@ -1,6 +1,11 @@
 //! Output from the agent: to the viewers at once, and to the log as fast as the log takes it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use playhouse_protocol::{Chunk, EventId, agent::NodeFrame};
 
@@ -16,6 +21,9 @@ use crate::store::replay::AppendError;
 pub(super) const MAX_SEQUENCE: u64 = 1 << 53;
 /// A gap that the agent does not fill within this time is a loss, in milliseconds.
 const GAP_MS: u64 = 5000;
+/// The agent hears of so many stored events at once, or of so many bytes: a small part of its ring of 1 MiB.
+const STORED_EVENTS: u64 = 1024;
+const STORED_BYTES: u64 = 64 * 1024;
 /// The first wait after a failed append, and the longest.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -90,9 +98,16 @@ impl Shell {
         let chunks = self.tail.unstored();
         if !chunks.is_empty() {
             self.appending = true;
-            self.background(
-                async move { Done::Appended { result: replay.append(log, epoch, chunks).await, lost: false } },
-            );
+            let mut append =
+                Box::pin(
+                    async move { Done::Appended { result: replay.append(log, epoch, chunks).await, lost: false } },
+                );
+            // A log in files takes a chunk in a few microseconds, at the first poll: less than a task costs, which would
+            // also take the worker away from the viewers that were just told.
+            match append.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Done::Appended { result, lost }) => self.appended_at_once = Some((result, lost)),
+                Poll::Ready(_) | Poll::Pending => self.background(append),
+            }
         } else if let Some(to) = self.lose_to {
             self.appending = true;
             self.background(async move { Done::Appended { result: replay.lose(log, epoch, to, 0).await, lost: true } });
@@ -114,9 +129,7 @@ impl Shell {
                     self.tail.store(end);
                 }
                 self.trim();
-                if let Some(link) = &self.link {
-                    link.now(NodeFrame::Stored { process_id: self.id, sequence: self.tail.stored().sequence });
-                }
+                self.tell_stored(lost);
                 if lost {
                     self.serve_all();
                 }
@@ -145,6 +158,19 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// Tells the agent how far its output is stored, if that is much news or it is `due`: it keeps more than this anyway,
+    /// and a frame for every keystroke would cost the node and the agent a wake-up each.
+    pub(super) fn tell_stored(&mut self, due: bool) {
+        let Some(link) = &self.link else { return };
+        let stored = (self.tail.stored().sequence, self.tail.stored_position());
+        let (sequence, position) = self.stored_told;
+        let much = stored.0 >= sequence + STORED_EVENTS || stored.1 >= position + STORED_BYTES;
+        if stored != self.stored_told && (due || much) {
+            self.stored_told = stored;
+            link.now(NodeFrame::Stored { process_id: self.id, sequence: stored.0 });
+        }
     }
 
     /// Lets go of what is stored and nobody near the live edge waits for.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     actors::{Node, agent_link::LinkRef},
     clock,
-    store::replay::LogKey,
+    store::replay::{AppendError, LogKey},
 };
 
 /// How often it looks at its clock while an agent waits for credit.
@@ -66,6 +66,10 @@ pub(super) struct Shell {
     /// The furthest number known to exist.
     pub(super) reached: u64,
     pub(super) appending: bool,
+    /// An append that ended at its first poll, to be taken at the end of the message.
+    pub(super) appended_at_once: Option<(Result<playhouse_protocol::EventId, AppendError>, bool)>,
+    /// The event and the position up to which the agent was told that its output is stored.
+    pub(super) stored_told: (u64, u64),
     pub(super) append_failures: u32,
     /// Up to here the agent no longer has what the log lacks.
     pub(super) lose_to: Option<u64>,
@@ -112,6 +116,8 @@ impl Shell {
             heard: false,
             reached: end.sequence,
             appending: false,
+            appended_at_once: None,
+            stored_told: (0, 0),
             append_failures: 0,
             lose_to: None,
             gap_since: None,
@@ -186,6 +192,9 @@ impl Shell {
             ProcessMessage::Tick => self.tick(),
             ProcessMessage::Own(Own(done)) => self.done(done)?,
         }
+        while let Some((result, lost)) = self.appended_at_once.take() {
+            self.appended(result, lost)?;
+        }
         self.settle();
         self.credit();
         self.wake_later();
@@ -218,6 +227,7 @@ impl Shell {
         if self.viewers.waits() {
             self.serve_all();
         }
+        self.tell_stored(true);
         self.expire_inputs();
     }
 
@@ -228,7 +238,8 @@ impl Shell {
         }
         let fast = self.link.is_some() && self.pace.as_ref().is_some_and(|pace| pace.waits(self.tail.position()));
         let ending = self.life.as_ref().is_some_and(|life| life.is_over() && life.outcome().is_none());
-        if fast || ending || self.viewers.waits() || !self.inputs.is_empty() {
+        let untold = self.link.is_some() && self.stored_told.0 != self.tail.stored().sequence;
+        if fast || ending || untold || self.viewers.waits() || !self.inputs.is_empty() {
             self.ticking = true;
             self.myself.send_after(if fast { FAST_TICK } else { SLOW_TICK }, || ProcessMessage::Tick);
         }

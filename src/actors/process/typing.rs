@@ -85,9 +85,11 @@ impl Shell {
             InputOutcome::Ended => Err(Code::ProcessEnded.into()),
         };
         match (to, result) {
-            (Typist::Session(session, seq), Ok(())) => {
+            (Typist::Session(session, Some(seq)), Ok(())) => {
                 session.tell(SessionMessage::InputAck { process_id: self.id, seq });
             }
+            // Nobody waits for what has no number.
+            (Typist::Session(_, None), Ok(())) => {}
             (Typist::Session(session, _), Err(refused)) => {
                 session.tell(SessionMessage::Refused { process_id: Some(self.id), refused });
             }

@@ -191,9 +191,7 @@ impl Shell {
                 }
             }
             SessionMessage::InputAck { process_id, seq } => {
-                if let Some(seq) = seq {
-                    self.say(ServerMessage::InputAck { process_id, seq });
-                }
+                self.say(ServerMessage::InputAck { process_id, seq });
             }
             SessionMessage::Refused { process_id, refused } => {
                 self.refuse(refused.code.as_str(), refused.detail, process_id);

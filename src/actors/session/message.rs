@@ -48,12 +48,12 @@ pub enum SessionMessage {
     },
     /// The caller's role is now this; `None`: it may no longer see the workspace.
     Role(Option<Role>),
-    /// An input was taken.
+    /// An input that the client numbered was taken.
     InputAck {
         /// Whose.
         process_id: Uuid,
-        /// Its number, when the client numbered it.
-        seq: Option<u64>,
+        /// Its number.
+        seq: u64,
     },
     /// Something asked over this socket was refused.
     Refused {
