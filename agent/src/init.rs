@@ -51,10 +51,24 @@ pub fn take_token() -> anyhow::Result<TokenHash> {
 /// The system refuses.
 pub fn settle() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    hear_signals();
     if !is_init() {
         set_child_subreaper(Some(getpid()))?;
     }
     Ok(())
+}
+
+/// Takes back what whoever started this ignores: a shell ignores SIGINT for what it starts in the background, `nohup`
+/// SIGHUP, and programs would inherit it and be deaf to Ctrl-C. SIGPIPE is left as the runtime wants it for itself; it
+/// puts that right in its children.
+fn hear_signals() {
+    for signal in (1..=libc::SIGSYS).filter(|signal| ![libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE].contains(signal)) {
+        // SAFETY: the default disposition runs no code of ours.
+        #[allow(unsafe_code, reason = "no safe wrapper sets a disposition")]
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
 }
 
 /// Whether this is the first process of a sandbox.

@@ -317,3 +317,16 @@ async fn many_processes_at_once_all_end_well() {
         assert!(model.text().replace('\r', "") == expected, "{number}");
     }
 }
+
+#[tokio::test]
+async fn programs_hear_signals_that_the_agents_parent_ignores() {
+    let agent = Agent::start_deaf();
+    let mut node = agent.ready_node().await;
+    let start = shell(&agent, "echo up; exec sleep 100", true);
+    let id = start.process_id;
+    node.start(&start).await;
+    let mut model = Model::default();
+    node.take(id, &mut model, |model| model.text().contains("up")).await;
+    assert_eq!(node.input(id, 1, &[3], false).await, InputOutcome::Taken);
+    assert_eq!(node.finish(id, &mut model).await.signal, Some(2));
+}

@@ -43,6 +43,13 @@ impl Agent {
         Self::start_by(Command::new(env!("CARGO_BIN_EXE_playhouse-agent")))
     }
 
+    /// As a shell starts it in the background, under `nohup`.
+    pub fn start_deaf() -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP INT QUIT; exec \"$0\"", env!("CARGO_BIN_EXE_playhouse-agent")]);
+        Self::start_by(command)
+    }
+
     /// As the first process of its own PID namespace, where the machine lets us make one.
     pub fn start_as_init() -> Option<Self> {
         let unshare = || {
