@@ -7,7 +7,6 @@ use playhouse_protocol::{
     agent::{Exit, InputOutcome, ProcessState},
 };
 use ractor::RpcReplyPort;
-use uuid::Uuid;
 
 use super::command::{ProcessAnswer, ProcessCommand, ProcessRecord};
 use crate::actors::{Caller, Idempotency, Refused, Role, agent_link::LinkRef, session::SessionRef};
@@ -175,12 +174,3 @@ pub enum ProcessMessage {
 }
 
 impl ractor::Message for ProcessMessage {}
-
-/// A page of the output for programs without a WebSocket is read straight from the replay log; this names the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutputLog {
-    /// The workspace.
-    pub workspace: Uuid,
-    /// The process.
-    pub process: Uuid,
-}

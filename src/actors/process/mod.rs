@@ -24,7 +24,7 @@ pub mod viewers;
 mod watching;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
-pub use message::{From, FromAgent, OutputLog, ProcessInfo, ProcessMessage, ResumeInvalid};
+pub use message::{From, FromAgent, ProcessInfo, ProcessMessage, ResumeInvalid};
 
 use playhouse_protocol::EventId;
 
