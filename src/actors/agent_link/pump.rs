@@ -29,7 +29,9 @@ use crate::actors::{
 /// The agent hears from its owner so often.
 const BEAT: Duration = Duration::from_secs(1);
 /// An agent that says nothing for so long is taken for gone; it beats every second.
-const SILENCE: Duration = Duration::from_secs(10);
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// That a link ended so.
+pub(super) const SILENT: &str = "it was silent";
 
 /// How many frames of content, of at most 256 KiB each, may be on their way to the store.
 const BULK_FRAMES: usize = 32;
@@ -162,7 +164,7 @@ async fn read(mut source: SplitStream<AgentStream>, router: &mut Router) -> &'st
     let mut heard = Instant::now();
     loop {
         match tokio::time::timeout_at(heard + SILENCE, source.next()).await {
-            Err(_) => return "it was silent",
+            Err(_) => return SILENT,
             Ok(None) => return "it was closed",
             Ok(Some(Err(error))) => {
                 tracing::debug!(%error, "an agent's stream broke");

@@ -26,7 +26,7 @@ use crate::{
         process::ProcessMessage,
         sandbox::{SandboxCommand, SandboxMessage},
         session::SessionMessage,
-        views::{SandboxStatus, SandboxView},
+        views::SandboxView,
     },
     clock,
     store::metadata::Commit,
@@ -82,7 +82,7 @@ impl Shell {
             Some((id, row)) => match &row.view {
                 // It is being made; or it is ending, and the next one is made when it is over.
                 None => {}
-                Some(view) if view.status == SandboxStatus::Suspending => {}
+                Some(view) if view.ends() => {}
                 Some(view) => {
                     let view = view.clone();
                     self.serve(id, &view).await;
