@@ -5,5 +5,6 @@
 mod counters;
 mod crash;
 mod files;
+mod harvest;
 mod orphans;
 mod reconnect;
