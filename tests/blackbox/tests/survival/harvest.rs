@@ -12,7 +12,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(90);
 /// Runs a script that ends by waiting, and finds its sandbox's agent once it has said `go`.
 async fn occupy(ws: &Workspace, script: &str) -> (Run, u32) {
     let marker = format!("lives-{:016x}", rand::random::<u64>());
-    let run = ws.run(json!(["sh", "-c", format!("{script}; echo go; exec sleep 1000"), marker.clone()])).await;
+    let run = ws.run(json!(["sh", "-c", format!("{script}; echo go; sleep 1000; :"), marker.clone()])).await;
     let pid = wait::until("the program on the host", async || os::with_argument(&marker).first().copied()).await;
     (run, os::parent(pid).expect("the agent is its parent"))
 }
@@ -52,7 +52,9 @@ fn a_lost_sandbox_does_not_undo_what_the_api_did_since() {
         let ws = arena.workspace().await;
         let _ = ws.sh("echo old > changed; echo old > removed; echo old > kept").await.good();
         let (run, agent) = occupy(&ws, "true").await;
-        let (changed, removed) = (ws.find("/changed").await.expect("it"), ws.find("/removed").await.expect("it"));
+        let changed = wait::until("/changed", async || ws.find("/changed").await).await;
+        let removed = wait::until("/removed", async || ws.find("/removed").await).await;
+        ws.comes_to_hold(wait::PATIENCE, "/kept", b"old\n").await;
         // It stands still, so that neither reaches its disk.
         assert!(os::kill(agent, libc::SIGSTOP));
         let path = |file: &Value| format!("/api/files/{}", shape::id(file, "id"));
