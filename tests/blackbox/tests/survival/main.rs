@@ -7,3 +7,4 @@ mod crash;
 mod files;
 mod orphans;
 mod reconnect;
+mod torn;
