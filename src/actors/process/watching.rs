@@ -164,6 +164,7 @@ impl Shell {
             first_id: self.tail.first().or((end.sequence > 0).then(|| EventId::new(end.generation, end.sequence + 1))),
             last_id: (end.sequence > 0).then_some(end),
             input_seq: self.inputs.last(writer),
+            retained: true,
         };
         let may_have_expired = self.may_have_expired();
         let replay = self.node.store.replay.clone();
@@ -178,7 +179,7 @@ impl Shell {
             let retained = bounds.filter(|bounds| bounds.last.sequence > 0);
             let expired = may_have_expired && info.last_id.is_some() && retained.is_none();
             let first_id = retained.map(|bounds| bounds.first).or(info.first_id).filter(|_| info.last_id.is_some());
-            let _ = reply.send((!expired).then_some(ProcessInfo { first_id, ..info }));
+            let _ = reply.send(Some(ProcessInfo { first_id, retained: !expired, ..info }));
         });
     }
 }
