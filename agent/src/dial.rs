@@ -18,6 +18,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::writer::NodeStream;
+
 /// How long a challenge is waited for: the host holds a hello while no owner is known.
 const CHALLENGE_TIME: Duration = Duration::from_secs(5);
 
@@ -73,7 +75,7 @@ impl Dialler {
     }
 
     /// The next try, after its wait: the stream, and the epoch under which its owner commands.
-    pub fn dial(&mut self) -> impl Future<Output = Result<(UnixStream, u64), DialError>> + use<> {
+    pub fn dial(&mut self) -> impl Future<Output = Result<(NodeStream, u64), DialError>> + use<> {
         let wait = self.backoff.next(Instant::now(), &mut rand::rng());
         self.attempt += 1;
         let hello = Hello {
@@ -96,7 +98,7 @@ impl Dialler {
     }
 }
 
-async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Result<(UnixStream, u64), DialError> {
+async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Result<(NodeStream, u64), DialError> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(&codec::encode_prefixed(hello)?).await?;
     let mut prefix = [0; 4];
@@ -112,7 +114,7 @@ async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Resu
     }
     let mac = agent_mac(key, hello, challenge.epoch, &challenge.nonce);
     stream.write_all(&codec::encode_prefixed(&Proof { mac })?).await?;
-    Ok((stream, challenge.epoch))
+    Ok((NodeStream::new(stream)?, challenge.epoch))
 }
 
 /// Doubling waits with jitter, short again after a stream that lived.
