@@ -131,12 +131,6 @@ fn the_output_of_an_ended_process_goes_after_its_time() {
         let answer = ws.client.get(&format!("/api/processes/{process}/output")).await.expect(200);
         assert_eq!(answer.header("playhouse-last-id"), "0-1");
         assert_eq!(answer.header("playhouse-truncated"), "0-1..0-1");
-        // Who comes back to it is told what is gone, and how much that was.
-        let options = Options { from: Some("resume"), ..Options::default() };
-        let mut late = ws.stream(sandbox, options).await;
-        late.send(json!({"type": "resume", "process_id": process, "last_seen_id": "0-0"})).await;
-        assert_eq!(late.end_of(process).await.status, "completed");
-        assert_eq!(late.model.tape(process).truncated, [(EventId::FIRST, EventId::FIRST, 6)]);
         let stream = ws.stream(sandbox, Options::default()).await;
         assert!(
             stream.model.hello.get(&process).is_none_or(|listed| listed.first.is_none()),
