@@ -12,6 +12,7 @@ use std::{
 };
 
 use playhouse_protocol::agent::{AgentFrame, NodeFrame, ProcessState};
+use playhouse_quiet::QuietStream;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -27,7 +28,6 @@ use crate::{
     log,
     processes::Processes,
     wires::Ready,
-    writer::NodeStream,
 };
 
 /// An input that was taken is told after so long without output. Longer than an echo takes, shorter than anyone notices.
@@ -50,7 +50,7 @@ const PACK_GRACE: Duration = Duration::from_secs(2);
 /// How long after that the pack waits for those that can't be killed.
 const PACK_PATIENCE: Duration = Duration::from_secs(4);
 
-type Dialling = Pin<Box<dyn Future<Output = Result<(NodeStream, u64), DialError>> + Send>>;
+type Dialling = Pin<Box<dyn Future<Output = Result<(QuietStream, u64), DialError>> + Send>>;
 
 enum Event {
     Quit,
@@ -60,7 +60,7 @@ enum Event {
     Idle(Result<(), LinkError>),
     Outbox(AgentFrame),
     Start(playhouse_protocol::agent::Start),
-    Dialled(Result<(NodeStream, u64), DialError>),
+    Dialled(Result<(QuietStream, u64), DialError>),
     Deadline,
 }
 
@@ -297,7 +297,7 @@ impl Engine {
         soonest.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
-    async fn opened(&mut self, stream: NodeStream, epoch: u64) {
+    async fn opened(&mut self, stream: QuietStream, epoch: u64) {
         self.dialling = None;
         self.dialler.connected(epoch);
         self.why_none.clear();
@@ -401,7 +401,7 @@ async fn asked_to_quit(quit: &mut Option<Signal>) {
     }
 }
 
-async fn or_pending(dialling: &mut Option<Dialling>) -> Result<(NodeStream, u64), DialError> {
+async fn or_pending(dialling: &mut Option<Dialling>) -> Result<(QuietStream, u64), DialError> {
     match dialling {
         Some(dialling) => dialling.await,
         None => pending().await,

@@ -10,13 +10,14 @@ use playhouse_protocol::{
     agent::{AgentFrame, NodeFrame},
     codec::{self, CodecError, FRAME_BYTES},
 };
+use playhouse_quiet::QuietStream;
 use tokio::time::Instant;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, Message, protocol::Role, protocol::WebSocketConfig},
 };
 
-use crate::{log, writer::NodeStream};
+use crate::log;
 
 /// How often a beat is sent.
 pub const BEAT: Duration = Duration::from_secs(1);
@@ -56,7 +57,7 @@ impl From<tungstenite::Error> for LinkError {
 /// A stream to the node.
 #[derive(Debug)]
 pub struct Link {
-    socket: WebSocketStream<NodeStream>,
+    socket: WebSocketStream<QuietStream>,
     /// Something sent is not in the node's socket yet.
     unflushed: bool,
     heard: Instant,
@@ -65,7 +66,7 @@ pub struct Link {
 
 impl Link {
     /// Speaks WebSocket on a proven stream.
-    pub async fn new(stream: NodeStream) -> Self {
+    pub async fn new(stream: QuietStream) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
             .write_buffer_size(WRITE_BUFFER_BYTES)

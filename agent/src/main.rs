@@ -21,7 +21,6 @@ mod processes;
 mod session;
 mod spawn;
 mod wires;
-mod writer;
 
 use anyhow::Context;
 use playhouse_protocol::host::{EGRESS_SOCKET, NODE_SOCKET};

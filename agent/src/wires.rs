@@ -6,6 +6,7 @@ use playhouse_protocol::{
     agent::PtySize,
     stream::{CHUNK_BYTES, Stream},
 };
+use playhouse_quiet::{Writer, watched};
 use rustix::io::{Errno, ioctl_fionread};
 use tokio::io::{Interest, unix::AsyncFd};
 use uuid::Uuid;
@@ -13,7 +14,6 @@ use uuid::Uuid;
 use crate::{
     bells::{Bell, Bells},
     spawn::{self, Ends},
-    writer::{Writer, watched},
 };
 
 /// A read shorter than this is passed on at once; after a longer one more is looked for first. Far above what a key

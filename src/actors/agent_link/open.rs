@@ -11,6 +11,7 @@ use playhouse_protocol::{
     codec,
     handshake::{self, Challenge, HANDSHAKE_BYTES, Hello, Proof, TokenHash},
 };
+use playhouse_quiet::QuietStream;
 use ractor::ActorRef;
 use rand::RngCore;
 use tokio::{
@@ -74,7 +75,7 @@ enum OpenError {
 }
 
 /// The stream of a proven agent.
-pub(super) type AgentStream = WebSocketStream<UnixStream>;
+pub(super) type AgentStream = WebSocketStream<QuietStream>;
 
 /// What an agent has when a link begins.
 #[derive(Debug, Default)]
@@ -118,6 +119,7 @@ async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError
         .write_buffer_size(0)
         .max_message_size(Some(codec::FRAME_BYTES))
         .max_frame_size(Some(codec::FRAME_BYTES));
+    let stream = QuietStream::new(stream)?;
     let mut stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let mut state = AgentState::default();
     loop {

@@ -1,7 +1,10 @@
-//! A descriptor that is written, and watched for room only while it has none.
+//! Descriptors that are watched only for what is waited for.
 //!
-//! Whoever watches a socket or a terminal for room is woken each time the other end reads, whether it has something to
-//! write or not: on an echo's way that is two wake-ups of this process, in front of those that matter.
+//! Whoever watches a socket or a terminal for room to write is woken each time the other end reads, whether there is
+//! something to write or not, and tokio's own sockets are watched for both directions. On an echo's way through the agent
+//! that was four wake-ups of a process, each in front of one that mattered, and on a virtual machine one across cores
+//! costs the waking side some 12 µs (measured with `perf trace`). The two ends of an agent's stream use this, and so do
+//! the terminals.
 
 use std::{
     io,
@@ -81,14 +84,14 @@ impl Writer {
     }
 }
 
-/// A stream to the node whose reads there don't wake us.
+/// A connected stream: the other end's reads don't wake us.
 #[derive(Debug)]
-pub struct NodeStream {
+pub struct QuietStream {
     reader: AsyncFd<OwnedFd>,
     writer: Writer,
 }
 
-impl NodeStream {
+impl QuietStream {
     /// Takes over a connected stream.
     ///
     /// # Errors
@@ -100,7 +103,7 @@ impl NodeStream {
     }
 }
 
-impl AsyncRead for NodeStream {
+impl AsyncRead for QuietStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut guard = ready!(self.reader.poll_read_ready(context))?;
@@ -122,7 +125,7 @@ impl AsyncRead for NodeStream {
     }
 }
 
-impl AsyncWrite for NodeStream {
+impl AsyncWrite for QuietStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.writer.poll_room(context));
@@ -151,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn more_than_fits_arrives_whole_and_the_room_is_watched_only_meanwhile() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let mut stream = NodeStream::new(ours).unwrap();
+        let mut stream = QuietStream::new(ours).unwrap();
         let sent: Vec<u8> = (0..4_000_000_u32).map(|number| (number % 251) as u8).collect();
         let mut received = vec![0; sent.len()];
         let (written, read) = tokio::join!(stream.write_all(&sent), theirs.read_exact(&mut received));
