@@ -9,12 +9,13 @@ use std::{
 /// A top-level module, and the crate's modules that it may name.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("invariant", &[]),
     ("sandbox", &[]),
     ("host", &["sandbox"]),
     ("doctor", &["sandbox"]),
     ("cluster", &[]),
     ("store", &["clock"]),
-    ("actors", &["clock", "cluster", "store"]),
+    ("actors", &["clock", "invariant", "cluster", "store"]),
     ("http", &["clock", "cluster", "store", "actors", "config"]),
     ("config", &["store", "actors"]),
     ("control", &["clock", "actors", "http", "store", "config", "operator", "server"]),

@@ -20,7 +20,8 @@ use crate::{
         sandbox::{Fate, SandboxMessage},
         workspace::WorkspaceMessage,
     },
-    clock,
+    check, clock,
+    invariant::Inv,
     store::metadata::{Commit, CommitError, Guard},
 };
 
@@ -182,6 +183,8 @@ impl Shell {
             return;
         }
         self.committing_end = false;
+        let (stored, received) = (self.tail.stored(), self.tail.received());
+        check!(Inv::StatusLast, stored == received, "{stored} is stored of {received} at the end of {}", self.id);
         self.life = self.life.as_ref().and_then(|life| life.ended());
         self.viewers.end();
         self.serve_all();

@@ -8,6 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use playhouse_protocol::{Chunk, EventId, stream::CHUNK_BYTES};
 
+use crate::{check, invariant::Inv};
+
 /// How much stored output is kept for viewers that lag a little, in bytes with their fixed costs.
 pub const KEEP_BYTES: usize = 256 * 1024;
 /// An agent within its credit never has so much unstored, fixed costs included: what exceeds it is not taken.
@@ -135,6 +137,7 @@ impl Tail {
             self.kept.push_back(Kept { chunk, end: self.position });
             taken += 1;
         }
+        check!(Inv::Bounded, self.unstored_cost <= UNSTORED_BYTES, "{} bytes are not stored", self.unstored_cost);
         (taken, None)
     }
 
@@ -196,6 +199,7 @@ impl Tail {
             if id > self.stored || (id > needed && self.cost <= KEEP_BYTES) {
                 break;
             }
+            check!(Inv::AcknowledgedIsStored, id <= self.stored, "{id} leaves and {} is stored", self.stored);
             self.start = id;
             self.start_position = front.end;
             self.cost -= front.chunk.cost();

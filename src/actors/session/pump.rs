@@ -20,7 +20,11 @@ use super::{
     socket::{Broken, Frame},
     subs::Resumed,
 };
-use crate::actors::process::{ProcessCommand, ProcessMessage};
+use crate::{
+    actors::process::{ProcessCommand, ProcessMessage},
+    check,
+    invariant::Inv,
+};
 
 /// The client is pinged so often.
 const PING: Duration = Duration::from_secs(20);
@@ -288,6 +292,10 @@ impl Shell {
         match item {
             Item::Event { process_id, generation, chunk } => {
                 let id = EventId::new(*generation, chunk.sequence);
+                if let Some(cursor) = self.subs.cursor(*process_id) {
+                    let next = id.generation > cursor.generation || id.sequence == cursor.sequence + 1;
+                    check!(Inv::StreamGapFree, next, "{id} follows {cursor} of {process_id}");
+                }
                 self.subs.handed(*process_id, id, chunk.bytes.len() as u64);
                 self.clock.touched.insert(*process_id);
             }

@@ -29,7 +29,8 @@ use crate::{
         tenant::TenantMessage,
         views::{SandboxStatus, SandboxView},
     },
-    clock,
+    check, clock,
+    invariant::Inv,
     store::metadata::Commit,
 };
 
@@ -130,6 +131,8 @@ impl Shell {
             return self.refuse_waiters(&refused).await;
         }
         if let Some(state) = self.state.as_mut() {
+            let active = state.active().map(|(id, _)| id);
+            check!(Inv::OneSandbox, active.is_none(), "{sandbox_id} is made beside {active:?}");
             state.sandboxes.insert(sandbox_id, row);
         }
         let sandbox = self.node.sandbox(sandbox_id);
