@@ -106,7 +106,7 @@ pub struct LinkView {
 
 /// What a program is run as: through `sh -c`, or as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string, or an array of strings")]
 pub enum RunCommand {
     /// A line for `sh -c`.
     Line(String),

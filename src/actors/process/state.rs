@@ -115,10 +115,12 @@ impl Life {
     }
 
     /// It has ended. False when that is no news.
-    pub fn end(&mut self, outcome: Outcome) -> bool {
+    pub fn end(&mut self, mut outcome: Outcome) -> bool {
         if self.is_over() {
             return false;
         }
+        // The agent dates the end in milliseconds, by when its host saw it; the start is dated by when it was heard of.
+        outcome.finished_at = self.started_at.map_or(outcome.finished_at, |started| outcome.finished_at.max(started));
         self.phase = Phase::Ending(outcome);
         true
     }

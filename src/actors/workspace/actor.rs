@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{
     AttachRefused, Attached, Own, Workspace, WorkspaceMessage,
-    idempotency::Key,
     land::{Answer, Asked, Waiting},
     link::Linked,
     lives::Waiter,
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     actors::{
         Caller, Node, Refused, Role,
+        idempotency::Key,
         session::{SessionMessage, SessionRef},
         views::SandboxStatus,
     },
@@ -151,6 +151,9 @@ impl Shell {
         }
         for sandbox in unsettled {
             self.settle(sandbox);
+        }
+        for sandbox in self.unseen.clone() {
+            self.tell_owner(sandbox, true);
         }
         self.look_at_sandboxes();
     }

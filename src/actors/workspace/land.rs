@@ -14,14 +14,17 @@ use uuid::Uuid;
 use super::{
     WorkspaceAnswer,
     actor::{Shell, store_error},
-    idempotency::{self, Kept},
     own::TaskResult,
     pusher::Item,
     rows,
     state::Decision,
 };
 use crate::{
-    actors::{Caller, Code, Idempotency, Refused, session::SessionMessage},
+    actors::{
+        Caller, Code, Idempotency, Refused,
+        idempotency::{self, Kept},
+        session::SessionMessage,
+    },
     clock,
     store::{
         blobs::BlobRef,
@@ -174,7 +177,7 @@ impl Shell {
         let key = asked.key();
         if let (Some(key), Some(idempotency), Err(refused), Some(state)) =
             (&key, &asked.idempotency, &answer, self.state.as_mut())
-            && idempotency::kept(&answer)
+            && refused.is_final()
             && refused.code != Code::IdempotencyKeyReused
             // Strangers leave nothing here.
             && state.role(&asked.caller, clock::now()).is_some()
