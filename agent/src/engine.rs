@@ -235,6 +235,7 @@ impl Engine {
             frame @ (NodeFrame::Settings(_)
             | NodeFrame::Environment { .. }
             | NodeFrame::Manifest { .. }
+            | NodeFrame::Harvest { .. }
             | NodeFrame::Content { .. }
             | NodeFrame::Push { .. }) => self.lane.push(frame, size)?,
             frame @ (NodeFrame::Wanted { .. } | NodeFrame::Reported { .. } | NodeFrame::Flush { .. }) => {
@@ -245,6 +246,7 @@ impl Engine {
                 self.packing = Some(Packing { frame, size, until: Instant::now() + PACK_PATIENCE });
                 self.pack_if_quiet()?;
             }
+            NodeFrame::Copy { tag } => self.lane.now(NodeFrame::Pack { tag }, size)?,
             NodeFrame::Input { process_id, writer, seq, bytes, eof, tag } => {
                 let outcome = self.processes.input(process_id, &writer, seq, &bytes, eof);
                 self.taken.push_back(AgentFrame::InputTaken { process_id, writer, seq, tag, outcome });

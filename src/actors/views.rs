@@ -282,6 +282,14 @@ pub struct SandboxView {
     pub usage: UsageView,
 }
 
+impl SandboxView {
+    /// Whether it is being ended, and not only suspended: then it has a reason.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.status == SandboxStatus::Suspending && self.reason.is_some()
+    }
+}
+
 /// An instance type.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InstanceType {

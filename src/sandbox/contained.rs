@@ -56,7 +56,12 @@ impl Contained {
         let template = templates::find(&spec.template)
             .ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
         let image = dir.join("disk.img");
-        disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
+        // One that is started anew has its disk.
+        if image.exists() {
+            disk::repair(&image)?;
+        } else {
+            disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
+        }
         let toolchains: Vec<Toolchain> =
             self.toolchains.iter().filter(|found| template.toolchains.contains(&found.name)).cloned().collect();
         let cgroup = Cgroup::new(&self.paths.host_id, n).map_err(StepError::at("find the cgroups"))?;

@@ -283,12 +283,20 @@ impl Driver {
         }
     }
 
-    /// Ends a sandbox and removes all of it but its directory on the host's disk. Can be done again after a failure, and
-    /// is done when there is nothing.
+    /// Whether a sandbox's programs stand still.
+    #[must_use]
+    pub fn is_frozen(&self, slot: &Slot) -> bool {
+        match slot.place {
+            Place::Contained { n } => Cgroup::new(&self.paths().host_id, n).is_ok_and(|cgroup| cgroup.is_frozen()),
+            Place::Plain => false,
+        }
+    }
+
+    /// Ends everything that runs in a sandbox, so that it can be started anew on the disk that it has.
     ///
     /// # Errors
     /// Which step failed.
-    pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
+    pub fn stop(&self, slot: &Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
         match slot.place {
             Place::Contained { n } => {
                 let cgroup = Cgroup::new(&self.paths().host_id, n).map_err(StepError::at("find the cgroup"))?;
@@ -304,6 +312,17 @@ impl Driver {
                 }
             }
         }
+        remove_dir(&self.scratch(slot).join("runtime")).map_err(StepError::at("remove the runtime's state"))?;
+        disk::wait_free(&slot.dir.join("disk.img")).map_err(StepError::at("wait for the disk"))
+    }
+
+    /// Ends a sandbox and removes all of it but its directory on the host's disk. Can be done again after a failure, and
+    /// is done when there is nothing.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
+        self.stop(slot, init)?;
         remove_dir(&self.scratch(slot)).map_err(StepError::at("remove the run directory"))?;
         match fs::remove_file(slot.dir.join("disk.img")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -55,6 +55,8 @@ pub struct Opening {
     pub hello: Hello,
     /// Its stream.
     pub stream: OwnedFd,
+    /// It only brings in what a lost agent left.
+    pub harvest: bool,
 }
 
 /// Why a link did not come about.
@@ -148,7 +150,7 @@ async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError
 }
 
 async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
-    let Opening { node, sandbox, sandbox_id, workspace_id, hello, .. } = opening;
+    let Opening { node, sandbox, sandbox_id, workspace_id, hello, harvest, .. } = opening;
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let (at_once, at_once_frames) = mpsc::unbounded_channel();
     let (ordered, ordered_frames) = mpsc::channel(ORDERED_FRAMES);
@@ -160,6 +162,7 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
         link: link.clone(),
         ready: state.ready,
         tree_version: state.tree_version,
+        harvest,
     };
     if let Err(error) = workspace.cast(up).await {
         tracing::warn!(%error, sandbox = %sandbox_id, "a workspace can't take its agent's link");
@@ -180,7 +183,7 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
     tracing::debug!(sandbox = %sandbox_id, link = number, why, "an agent's link is gone");
     router.down();
     // A sandbox that went passive is over.
-    let _ = sandbox.send_message(SandboxMessage::LinkDown { link: number });
+    let _ = sandbox.send_message(SandboxMessage::LinkDown { link: number, silent: why == pump::SILENT });
     if let Err(error) = workspace.cast(WorkspaceMessage::LinkDown { link: number }).await {
         tracing::debug!(%error, "a workspace that can't start has no link to lose");
     }

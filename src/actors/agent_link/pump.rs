@@ -29,7 +29,9 @@ use crate::actors::{
 /// The agent hears from its owner so often.
 const BEAT: Duration = Duration::from_secs(1);
 /// An agent that says nothing for so long is taken for gone; it beats every second.
-const SILENCE: Duration = Duration::from_secs(10);
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// That a link ended so.
+pub(super) const SILENT: &str = "it was silent";
 
 /// How many frames of content, of at most 256 KiB each, may be on their way to the store.
 const BULK_FRAMES: usize = 32;
@@ -169,7 +171,7 @@ async fn read(mut source: SplitStream<AgentStream>, router: &mut Router) -> &'st
             message = source.next() => message,
             () = &mut silence => {
                 if heard.elapsed() >= SILENCE {
-                    return "it was silent";
+                    return SILENT;
                 }
                 silence.as_mut().reset(heard + SILENCE);
                 continue;

@@ -8,12 +8,13 @@ use playhouse_protocol::{
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use rand::RngCore;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     Fate, Sandbox, SandboxCommand, SandboxMessage,
     once::Once,
-    state::{Effect, Event, Phase, Record},
+    state::{AGENT_SILENT, Effect, Event, Phase, Record},
 };
 use crate::{
     actors::{
@@ -55,9 +56,12 @@ impl Entity for Sandbox {
             record,
             link: None,
             newest_link: None,
+            away_since: Instant::now(),
             usage: Usage::default(),
             once: Once::load(&activated.rows)?,
             command_id: None,
+            freeze_id: None,
+            saving: 0,
             waiting_end: Vec::new(),
             waiting_fate: Vec::new(),
             quiet_ticks: 0,
@@ -83,9 +87,14 @@ struct State {
     record: Option<Record>,
     link: Option<LinkRef>,
     newest_link: Option<NewestLink>,
+    /// Since when its agent could have linked and has not.
+    away_since: Instant,
     usage: Usage,
     once: Once,
     command_id: Option<Uuid>,
+    freeze_id: Option<Uuid>,
+    /// The newest saving's number.
+    saving: u64,
     waiting_end: Vec<RpcReplyPort<()>>,
     waiting_fate: Vec<RpcReplyPort<Fate>>,
     quiet_ticks: u32,
@@ -133,26 +142,40 @@ impl State {
         match effect {
             Effect::Commit => self.commit().await?,
             Effect::Tell => self.tell().await,
-            Effect::Create => self.create().await?,
+            Effect::Create => self.make_at_host(false).await?,
             Effect::Freeze(frozen) => {
                 if let Some(link) = self.link.take_if(|_| frozen) {
                     link.close();
                 }
                 let (command_id, epoch) = (Uuid::now_v7(), self.node.epoch);
+                self.freeze_id = frozen.then_some(command_id);
                 self.node.host.send(ToHost::Freeze { command_id, epoch, sandbox_id: self.id, frozen });
             }
-            Effect::Save => {
+            Effect::Save(programs) => {
                 if let Some(record) = &self.record {
                     let workspace = self.node.workspace(record.workspace_id);
-                    let sandbox_id = self.id;
+                    self.saving += 1;
+                    let save = WorkspaceMessage::Save { sandbox_id: self.id, number: self.saving, programs };
                     tokio::spawn(async move {
-                        if let Err(error) = workspace.cast(WorkspaceMessage::Save { sandbox_id }).await {
+                        if let Err(error) = workspace.cast(save).await {
                             tracing::warn!(%error, "a workspace can't be asked to save; the sandbox's clock goes on without it");
                         }
                     });
                 }
             }
             Effect::EndAtHost => self.end_at_host(),
+            Effect::Recover => {
+                if let Some(link) = self.link.take() {
+                    link.close();
+                }
+                self.newest_link = None;
+                self.away_since = Instant::now();
+                self.make_at_host(true).await?;
+            }
+            Effect::Look => {
+                self.away_since = Instant::now();
+                self.node.host.send(ToHost::Look { sandbox_id: self.id });
+            }
         }
         Ok(())
     }
@@ -196,8 +219,8 @@ impl State {
         }
     }
 
-    /// Commits a fresh token's hash, then has the host make the sandbox with it.
-    async fn create(&mut self) -> Result<(), ActorProcessingErr> {
+    /// Commits a fresh token's hash, then has the host make the sandbox with it, or start it anew on its disk.
+    async fn make_at_host(&mut self, recover: bool) -> Result<(), ActorProcessingErr> {
         let mut token = [0_u8; 32];
         rand::rng().fill_bytes(&mut token);
         let Some(record) = &mut self.record else { return Ok(()) };
@@ -221,7 +244,12 @@ impl State {
         self.commit().await?;
         let command_id = Uuid::now_v7();
         self.command_id = Some(command_id);
-        self.node.host.send(ToHost::Create { command_id, epoch: self.node.epoch, spec });
+        let epoch = self.node.epoch;
+        self.node.host.send(if recover {
+            ToHost::Recover { command_id, epoch, spec }
+        } else {
+            ToHost::Create { command_id, epoch, spec }
+        });
         Ok(())
     }
 
@@ -240,7 +268,7 @@ impl State {
         self.record = Some(Record { isolation, ..record });
         // The host is told at once when it is here; else `HostUp` tells that it must be.
         let here = self.node.host.isolation().is_some();
-        let made = if here { self.create().await } else { self.commit().await };
+        let made = if here { self.make_at_host(false).await } else { self.commit().await };
         if let Err(error) = made {
             self.record = None;
             return Err(Refused::retry(error.to_string()));
@@ -283,6 +311,7 @@ impl State {
             key: record.token_hash,
             hello,
             stream,
+            harvest: record.harvests(),
         });
     }
 }
@@ -326,6 +355,7 @@ impl Actor for SandboxActor {
                     token_hash: [0; 32],
                     created_at: now,
                     last_activity_at: now,
+                    filled: false,
                     phase: Phase::Provisioning { attempt: 1, suspend: false },
                 };
                 let made = state.make(record).await;
@@ -362,7 +392,10 @@ impl Actor for SandboxActor {
                 // As above.
                 let _ = reply.send(());
             }
-            SandboxMessage::Saved(outcome) => {
+            SandboxMessage::Saved { number, .. } if number != state.saving => {}
+            SandboxMessage::Filled => state.take(Event::Filled).await?,
+            SandboxMessage::Wake => state.take(Event::Resume).await?,
+            SandboxMessage::Saved { outcome, .. } => {
                 if let SaveOutcome::Failed(detail) = outcome {
                     tracing::warn!(sandbox = %state.id, detail, "the sandbox could not be saved whole");
                 }
@@ -375,18 +408,28 @@ impl Actor for SandboxActor {
                 state.link = Some(link);
                 state.take(Event::Linked).await?;
             }
-            SandboxMessage::LinkDown { link } => {
+            SandboxMessage::LinkDown { link, silent } => {
                 if state.link.as_ref().is_some_and(|current| current.number == link) {
                     state.link = None;
+                    let heard = if silent { agent_link::SILENCE } else { Duration::ZERO };
+                    state.away_since = Instant::now().checked_sub(heard).unwrap_or_else(Instant::now);
                 }
             }
-            SandboxMessage::HostUp { held } => state.take(Event::HostUp(held)).await?,
+            SandboxMessage::HostUp { held } => {
+                // Only now can its agent dial.
+                state.away_since = Instant::now();
+                state.take(Event::HostUp(held)).await?;
+            }
+            SandboxMessage::HostLooked(look) => state.take(Event::Looked(look)).await?,
             SandboxMessage::HostDone { command_id, result } => {
                 if state.command_id == Some(command_id) {
                     state.command_id = None;
                     state.take(Event::HostDone(result)).await?;
                 } else if let Err(error) = result {
                     tracing::warn!(sandbox = %state.id, %error, "the host could not do what it was told");
+                    if state.freeze_id.take() == Some(command_id) {
+                        state.take(Event::NotFrozen).await?;
+                    }
                 }
             }
             SandboxMessage::HostEnded(cause) => {
@@ -417,6 +460,12 @@ impl Actor for SandboxActor {
                     let _ = reply.send(Fate { oom_kills: state.usage.oom_kills, ending: None });
                 }
                 state.take(Event::Tick).await?;
+                if state.link.is_none()
+                    && state.node.host.isolation().is_some()
+                    && state.away_since.elapsed() > AGENT_SILENT
+                {
+                    state.take(Event::Silent).await?;
+                }
                 state.quiet_ticks += 1;
                 if state.quiet_ticks > PASSIVE_TICKS && state.record.as_ref().is_none_or(Record::over) {
                     state.node.host_entity().forget(state.id).await;

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use playhouse_protocol::{
     handshake::Hello,
-    host::{EndCause, HostError, Usage},
+    host::{EndCause, HostError, Look, Usage},
 };
 use ractor::RpcReplyPort;
 use uuid::Uuid;
@@ -93,7 +93,16 @@ pub enum SandboxMessage {
         reply: RpcReplyPort<()>,
     },
     /// The workspace has saved it, or could not.
-    Saved(SaveOutcome),
+    Saved {
+        /// Which saving it was.
+        number: u64,
+        /// How it went.
+        outcome: SaveOutcome,
+    },
+    /// Its agent has its files: from now on there may be others to be saved.
+    Filled,
+    /// Something is to run in it.
+    Wake,
     /// The workspace says that something runs, or that nothing does.
     Busy(bool),
     /// Its agent has dialled, said this, and waits for a challenge.
@@ -116,6 +125,8 @@ pub enum SandboxMessage {
     LinkDown {
         /// Which one.
         link: u64,
+        /// Nothing was heard on it for [`SILENCE`](crate::actors::agent_link::SILENCE).
+        silent: bool,
     },
     /// The host is here and holds it, or doesn't.
     HostUp {
@@ -131,6 +142,8 @@ pub enum SandboxMessage {
     },
     /// It ended by itself.
     HostEnded(EndCause),
+    /// Whether its agent lives, as the host sees it.
+    HostLooked(Look),
     /// What it has used.
     HostUsage(Usage),
     /// What may have ended one of its programs, as of now.

@@ -17,7 +17,7 @@ use super::{
     own::TaskResult,
     pusher::Item,
     rows,
-    state::Decision,
+    state::{Decision, Push},
 };
 use crate::{
     actors::{
@@ -34,6 +34,8 @@ use crate::{
 
 /// How long content that the tree no longer names is kept: reads and archives that began before go on.
 const GRACE: Duration = Duration::from_secs(60);
+/// How many paths of one commit are remembered as vacated.
+const VACATED: usize = 1000;
 /// The pause between tries to reach an organisation's index, growing to this.
 const PROJECT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -122,11 +124,14 @@ impl Shell {
         let accepted = state.accept(&decision);
         let orgs: Vec<Uuid> = projections.keys().copied().collect();
         state.intents.extend(projections);
-        if let Some(version) = accepted.version
-            && let Some(linked) = &self.link
-            && !decision.pushes.is_empty()
-        {
-            linked.pusher.push(Item::Push { version, changes: decision.pushes });
+        if !decision.pushes.is_empty() {
+            let now = Instant::now();
+            let vacated = decision.pushes.iter().filter_map(Push::vacated);
+            self.vacated.extend(vacated.take(VACATED).map(|path| (path.to_owned(), now)));
+            // Without a link nothing is lost: the next one begins with the tree as it stands.
+            if let (Some(version), Some(linked)) = (accepted.version, self.pushes_to()) {
+                linked.pusher.push(Item::Push { version, changes: decision.pushes });
+            }
         }
         for event in accepted.events {
             self.say(&event);

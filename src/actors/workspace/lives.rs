@@ -27,7 +27,7 @@ use crate::{
         sandbox::{SandboxCommand, SandboxMessage},
         session::SessionMessage,
         tenant::TenantMessage,
-        views::{SandboxStatus, SandboxView},
+        views::SandboxView,
     },
     check, clock,
     invariant::Inv,
@@ -84,7 +84,7 @@ impl Shell {
             Some((id, row)) => match &row.view {
                 // It is being made; or it is ending, and the next one is made when it is over.
                 None => {}
-                Some(view) if view.status == SandboxStatus::Suspending => {}
+                Some(view) if view.ends() => {}
                 Some(view) => {
                     let view = view.clone();
                     self.serve(id, &view).await;

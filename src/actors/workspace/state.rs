@@ -84,6 +84,17 @@ pub enum Push {
     },
 }
 
+impl Push {
+    /// Where nothing is any more after it.
+    #[must_use]
+    pub fn vacated(&self) -> Option<&str> {
+        match self {
+            Self::Put { .. } => None,
+            Self::Remove { path } | Self::Move { from: path, .. } => Some(path),
+        }
+    }
+}
+
 /// What is decided.
 #[derive(Debug)]
 pub struct Decision {

@@ -69,6 +69,9 @@ pub struct FileRow {
     /// When it last changed.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
+    /// A sandbox reported it: if the disk has something else, a program wrote that later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// An entry with its path.
@@ -87,7 +90,7 @@ pub enum Over {
     Nothing,
     /// A file or a symbolic link, by a file; a directory by the same directory.
     Files,
-    /// Whatever is there, parents that are no directories too: the last commit wins.
+    /// Whatever is there, parents that are no directories too: the last commit wins. So it is with reports.
     All,
 }
 
@@ -250,11 +253,12 @@ impl Tree {
         Ok(())
     }
 
-    fn set(&mut self, id: Uuid, node: Node, now: OffsetDateTime) {
+    fn set(&mut self, id: Uuid, node: Node, over: Over, now: OffsetDateTime) {
         if let Some(entry) = self.entries.get_mut(&id) {
             self.journal.push(Undo::Changed(id, entry.row.clone()));
             entry.row.node = node;
             entry.row.updated_at = now;
+            entry.row.reported = over == Over::All;
             self.changed.insert(id);
         }
     }
@@ -292,7 +296,14 @@ impl Tree {
         let parent = self.parents(path, over, now, fresh)?;
         let id = fresh();
         let name = path::name(path).to_owned();
-        let row = FileRow { parent, name, node: Node::Directory, created_at: now, updated_at: now };
+        let row = FileRow {
+                parent,
+                name,
+                node: Node::Directory,
+                created_at: now,
+                updated_at: now,
+                reported: over == Over::All,
+            };
         self.insert(id, Entry { path: path.into(), row })?;
         Ok(id)
     }
@@ -316,7 +327,7 @@ impl Tree {
                 (Over::Files | Over::All, true, true) => Ok(id),
                 (Over::Files | Over::All, false, false) => {
                     if entry.row.node != node {
-                        self.set(id, node, now);
+                        self.set(id, node, over, now);
                     }
                     Ok(id)
                 }
@@ -329,7 +340,14 @@ impl Tree {
         }
         let parent = self.parents(path, over, now, fresh)?;
         let id = fresh();
-        let row = FileRow { parent, name: path::name(path).to_owned(), node, created_at: now, updated_at: now };
+        let row = FileRow {
+            parent,
+            name: path::name(path).to_owned(),
+            node,
+            created_at: now,
+            updated_at: now,
+            reported: over == Over::All,
+        };
         self.insert(id, Entry { path: path.into(), row })?;
         Ok(id)
     }
