@@ -85,7 +85,7 @@ impl World {
             data_dir: data.path().to_owned(),
             name: "here".into(),
             insecure,
-            rootless: false,
+            rights: Rights::Root,
             runtime: "auto".into(),
             owner_uid: None,
             agent,

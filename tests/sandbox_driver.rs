@@ -10,6 +10,7 @@ use playhouse::sandbox::{
     driver::{Driver, Paths, Place, Slot},
     escape, probe,
     process::ProcessRef,
+    rights::Rights,
     skeleton,
 };
 use playhouse_protocol::host::{Limits, SandboxSpec, host_id};
@@ -44,6 +45,7 @@ impl World {
             ranges: "/run/playhouse/ranges".into(),
             program: program.clone(),
             agent: program,
+            rights: Rights::Root,
         };
         let driver = Driver::contained(paths, None).expect("a driver");
         Some(Self { data, run_dir, driver })
