@@ -88,7 +88,7 @@ impl Contained {
             Reply::Started(init) => init,
             Reply::Failed { step, detail } => return Err(StepError { step, detail }),
         };
-        match cgroup.verify(&spec.limits, init) {
+        match cgroup.verify(&spec.limits) {
             Ok(()) => Ok(init),
             Err(error) => {
                 init.kill().map_err(StepError::at("kill the init"))?;

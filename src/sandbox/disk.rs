@@ -17,6 +17,8 @@ use super::StepError;
 pub const IMAGE: &str = "disk.img";
 /// The name of the directory that is a disk without a quota.
 pub const FILES: &str = "files";
+/// In there, what the sandbox has written.
+pub(super) const UPPER: &str = "upper";
 /// Entries that measuring a disk without a quota looks at, at most: this runs every two seconds.
 const MEASURED_ENTRIES: usize = 20_000;
 

@@ -265,7 +265,7 @@ impl Driver {
         match slot.place {
             Place::Contained { n } => {
                 let mut usage = self.paths().cgroups().sandbox(n)?.usage()?;
-                let files = slot.dir.join(disk::FILES);
+                let files = slot.dir.join(disk::FILES).join(disk::UPPER);
                 usage.disk_bytes = if files.exists() {
                     disk::measure(&files)
                 } else {

@@ -35,13 +35,6 @@ impl ProcessRef {
         Self::of(self.pid) == Some(self)
     }
 
-    /// Whether it still runs: a zombie doesn't.
-    #[must_use]
-    pub fn runs(self) -> bool {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        start_time(&stat) == Some(self.started) && !is_dead(&stat)
-    }
-
     /// A descriptor that is readable once the process ended, if it has not been waited for yet.
     ///
     /// # Errors
@@ -104,12 +97,6 @@ fn start_time(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// Whether the state in a `/proc/<pid>/stat` line is that of a process that has ended.
-fn is_dead(stat: &str) -> bool {
-    stat.rsplit_once(')')
-        .is_none_or(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('Z' | 'X' | 'x') | None))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,17 +106,15 @@ mod tests {
         let line = "17 (a) b) S) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         assert_eq!(start_time(line), Some(4711));
         assert_eq!(start_time("17 (x"), None);
-        assert!(!is_dead(line));
-        assert!(is_dead("17 (a) S) Z 1 2") && is_dead("17 (x") && is_dead(""));
     }
 
     #[test]
     fn this_process_exists_and_another_time_does_not() {
         let me = ProcessRef::of(std::process::id().cast_signed()).expect("this process");
-        assert!(me.exists() && me.runs());
+        assert!(me.exists());
         assert!(me.open().is_ok());
         let other = ProcessRef { started: me.started + 1, ..me };
-        assert!(!other.exists() && !other.runs());
+        assert!(!other.exists());
         assert!(other.open().is_err());
         assert!(other.kill().is_ok(), "nothing to kill is done, and this test still runs");
     }

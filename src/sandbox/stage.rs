@@ -13,7 +13,13 @@ use nix::{
 };
 use rustix::fs::StatVfsMountFlags;
 
-use super::{StepError, bundle::USER, disk::Disk, loopback, request::Request};
+use super::{
+    StepError,
+    bundle::USER,
+    disk::{self, Disk},
+    loopback,
+    request::Request,
+};
 
 /// Where things are on the stage.
 #[derive(Debug, Clone)]
@@ -77,7 +83,7 @@ pub(super) fn set(request: &Request) -> Result<Staged, StepError> {
             )
             .map_err(step("mount the disk"))?;
         }
-        Disk::Directory(files) => bind(files, &staged.disk).map_err(step("bind the disk's directory"))?,
+        Disk::Directory(files) => lay_over(files, &staged.disk).map_err(StepError::at("mount the disk's directory"))?,
     }
     let owner = request.first_id + USER;
     for name in ["workspace", "home"] {
@@ -96,6 +102,25 @@ fn allow_programs(root: &Path) -> io::Result<()> {
     if rustix::fs::statvfs(root)?.f_flag.contains(StatVfsMountFlags::NOEXEC) {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(None::<&str>, root, None::<&str>, flags, None::<&str>)?;
+    }
+    Ok(())
+}
+
+/// Mounts a directory of the host's disk as a file system of its own, of whose place on the host a sandbox sees nothing:
+/// over an empty layer, and by paths from where this process stands. Where the directory's file system can't carry that, it
+/// is bound.
+fn lay_over(files: &Path, to: &Path) -> io::Result<()> {
+    let [upper, work, lower] = [disk::UPPER, "work", "lower"];
+    for name in [upper, work, lower] {
+        fs::create_dir_all(files.join(name))?;
+    }
+    std::env::set_current_dir(files)?;
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work},userxattr");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
+    let mounted = mount(Some("overlay"), to, Some("overlay"), flags, Some(options.as_str()));
+    std::env::set_current_dir("/")?;
+    if mounted.is_err() {
+        bind(&files.join(upper), to)?;
     }
     Ok(())
 }

@@ -15,8 +15,6 @@ use playhouse_protocol::host::{Limits, Usage};
 
 pub use tree::{Cgroups, has_swap_limit};
 
-use super::process::ProcessRef;
-
 /// Where cgroups are mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
 /// The directory of all sandboxes of all hosts, below a hierarchy's root.
@@ -87,20 +85,11 @@ impl Cgroup {
         }
     }
 
-    /// Checks that the limits are the kernel's own now and that they hold for the sandbox's init: one that could not be set
-    /// is an error, never silence.
+    /// Checks that the limits are the kernel's own now: one that could not be set is an error, never silence.
     ///
     /// # Errors
     /// Which one isn't in force.
-    pub fn verify(&self, limits: &Limits, init: ProcessRef) -> io::Result<()> {
-        let members = match self.version {
-            Version::V1 => self.dir("memory"),
-            Version::V2 => self.dir(""),
-        };
-        // One that has ended is listed nowhere.
-        if !has_process(&fs::read_to_string(members.join("cgroup.procs"))?, init.pid) && init.runs() {
-            return Err(io::Error::other("no limit holds: the sandbox's init is not in its cgroup"));
-        }
+    pub fn verify(&self, limits: &Limits) -> io::Result<()> {
         match self.version {
             Version::V1 => v1::verify(&self.root, &self.below, limits),
             Version::V2 => v2::verify(&self.dir(""), limits),
@@ -218,9 +207,19 @@ fn hierarchies(root: &Path) -> Vec<String> {
     V1_HIERARCHIES.iter().filter(|name| root.join(name).is_dir()).map(|name| (*name).to_owned()).collect()
 }
 
-/// Whether a process is in a list of them, as the kernel writes one.
-fn has_process(text: &str, pid: i32) -> bool {
-    text.lines().any(|line| line.parse() == Ok(pid))
+/// Checks that a process is in the cgroup with this path. The runtime takes it for a trifle if it couldn't move the process
+/// there without root, and then no limit would hold.
+pub(super) fn verify_member(pid: i32, path: &str) -> io::Result<()> {
+    if is_in(&fs::read_to_string(format!("/proc/{pid}/cgroup"))?, path) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("no limit holds: the sandbox's init is not in the cgroup {path}")))
+    }
+}
+
+/// Whether the lines of a process's cgroups name this one. In a container they may name what lies above it too.
+fn is_in(text: &str, path: &str) -> bool {
+    text.lines().any(|line| line.ends_with(path))
 }
 
 /// The value after `key` in a file of `key value` lines.
@@ -259,6 +258,13 @@ mod tests {
         let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
         assert_eq!(keyed(text, "oom_kill"), Some(3));
         assert_eq!(keyed(text, "oom"), None);
+    }
+
+    #[test]
+    fn a_process_is_in_the_cgroup_that_its_lines_name() {
+        let text = "9:memory:/docker/x/playhouse/h/1\n0::/user.slice/a.scope/playhouse/h/1\n";
+        assert!(is_in(text, "/playhouse/h/1"));
+        assert!(!is_in(text, "/playhouse/h/11") && !is_in("", "/playhouse/h/1"));
     }
 
     #[test]
