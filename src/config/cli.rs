@@ -137,7 +137,8 @@ pub struct SandboxArgs {
     /// auto, builtin, crun, runc or runsc [default: auto]
     #[arg(long, value_name = "RUNTIME")]
     sandbox_runtime: Option<String>,
-    /// Make sandboxes without root
+    /// Make sandboxes without root: in a user namespace and a cgroup that systemd delegates (cgroup v2 only), with no limit
+    /// on their disks; `playhouse doctor --rootless` says whether that works here
     #[arg(long, action = ArgAction::SetTrue)]
     rootless: bool,
     /// Run programs without any isolation, as yourself: only where you trust every user
@@ -306,6 +307,9 @@ pub struct DoctorArgs {
     /// Start a throwaway sandbox and try to break out of it
     #[arg(long)]
     pub probe: bool,
+    /// Look at what `--rootless` needs, not at what root does
+    #[arg(long, action = ArgAction::SetTrue)]
+    rootless: bool,
 }
 
 /// `bench`.
