@@ -38,7 +38,7 @@ function process(id: string, status: Process["status"], started_at: string | nul
 
 const stateAfter = (...actions: Action[]): IdeState => actions.reduce(reduce, INITIAL);
 const list = (...files: FileEntry[]): Action => ({ type: "file_list", files });
-const open = (entry: FileEntry): Action => ({ type: "tab_opened", file: entry, unreadable: null });
+const open = (entry: FileEntry): Action => ({ type: "tab_opened", file: entry, unreadable: null, activate: true });
 
 describe("files", () => {
   it("move with all that is below, and open ones keep their tab", () => {
@@ -209,6 +209,13 @@ describe("the sandbox", () => {
     const state = stateAfter({ type: "sandbox", sandbox: ended }, { type: "workspace", workspace });
     expect(state.sandbox).toEqual(ended);
   });
+});
+
+it("opens a file behind the one in front when it is only restored", () => {
+  const [a, b] = [file("a", "/a"), file("b", "/b")];
+  const state = stateAfter(list(a, b), open(a), { type: "tab_opened", file: b, unreadable: null, activate: false });
+  expect(state.tabs.map((tab) => tab.fileId)).toEqual(["a", "b"]);
+  expect(state.activeFile).toBe("a");
 });
 
 it("asks for the list when a file came with a directory that it does not know", () => {

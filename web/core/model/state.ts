@@ -140,7 +140,7 @@ export type Action =
     }
   | { type: "expand"; path: string; open: boolean }
   | { type: "select"; path: string | null }
-  | { type: "tab_opened"; file: FileEntry; unreadable: string | null }
+  | { type: "tab_opened"; file: FileEntry; unreadable: string | null; activate: boolean }
   | { type: "tab_active"; fileId: string }
   | { type: "tab_edited"; fileId: string; dirty: boolean }
   | { type: "tab_saving"; fileId: string; saving: boolean }

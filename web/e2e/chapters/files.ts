@@ -115,7 +115,20 @@ export async function files(world: World, ide: IdePage): Promise<void> {
     await page.getByRole("tab", { name: "notes.md" }).waitFor({ state: "detached" });
   });
 
+  await step("on a narrow screen all fits, and the side bar comes when it is asked for", async () => {
+    await page.setViewportSize({ width: 390, height: 844 });
+    const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.equal(await overflow(), 0);
+    await ide.row("hello.py").waitFor({ state: "hidden" });
+    await ide.button("Files and processes").click();
+    await ide.row("fails.py").click();
+    await page.getByRole("tab", { name: "fails.py", selected: true }).waitFor();
+    await ide.row("hello.py").waitFor({ state: "hidden" });
+    await assertAccessible(page, "a workspace on a narrow screen");
+  });
+
   await step("everything is downloaded as an archive", async () => {
+    await page.setViewportSize({ width: 1280, height: 800 });
     const [download] = await Promise.all([
       page.waitForEvent("download"),
       page.getByRole("link", { name: "Download all files" }).click(),

@@ -29,6 +29,13 @@ export async function home(world: World, ide: IdePage, loginUrl: string): Promis
     await create(ide, "draft", "node");
     await page.getByRole("link", { name: "All workspaces" }).click();
     await ide.button("Rename draft").click();
+    await ide.dialog().getByRole("textbox").fill("arrived ".repeat(20));
+    await ide.dialog().getByRole("button", { name: "Rename" }).click();
+    await ide.dialog().waitFor({ state: "detached" });
+    await page.setViewportSize({ width: 390, height: 844 });
+    assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0);
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.getByRole("button", { name: /^Rename arrived/ }).click();
     await ide.dialog().getByRole("textbox").fill("arrived");
     await ide.dialog().getByRole("button", { name: "Rename" }).click();
     await page.getByRole("link", { name: "arrived" }).waitFor();

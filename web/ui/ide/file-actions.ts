@@ -24,20 +24,26 @@ export class FileActions {
     this.#documents = documents;
   }
 
-  async open(fileId: string): Promise<void> {
+  /** Opens a file, in front unless `activate` is false. */
+  async open(fileId: string, activate = true): Promise<void> {
     const { api, dispatch, state } = this.#context;
     if (state().tabs.some((tab) => tab.fileId === fileId)) {
-      dispatch({ type: "tab_active", fileId });
+      if (activate) dispatch({ type: "tab_active", fileId });
       return;
     }
     await attempt(this.#context, async () => {
       const file = await api.file(fileId);
+      // Asked for twice at once: the text that is open already may have been edited since.
+      if (state().tabs.some((tab) => tab.fileId === fileId)) {
+        if (activate) dispatch({ type: "tab_active", fileId });
+        return;
+      }
       let unreadable: string | null = null;
       if (file.is_directory || file.symlink_target !== null) unreadable = "This is a link, not a file.";
       else if (file.content === null) unreadable = `This file is too large for the editor: ${sizeText(file.size)}.`;
       else if (file.encoding === "base64") unreadable = `This file is no text. It has ${sizeText(file.size)}.`;
       else this.#documents.open(file.id, file.path, file.content);
-      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable });
+      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable, activate });
     });
   }
 

@@ -112,8 +112,11 @@ export class Workbench {
       const templates = await api.templates();
       dispatch({ type: "template", template: templates.find((each) => each.name === workspace.template) ?? null });
     });
-    for (const fileId of memory.files) if (this.state.files.has(fileId)) await this.files.open(fileId);
-    if (memory.activeFile !== null) dispatch({ type: "tab_active", fileId: memory.activeFile });
+    for (const fileId of memory.files) {
+      if (this.state.files.has(fileId)) await this.files.open(fileId, false);
+      // Whoever opened a file meanwhile keeps it in front.
+      if (fileId === memory.activeFile && this.state.activeFile === null) dispatch({ type: "tab_active", fileId });
+    }
     for (const id of memory.terminals) {
       if (this.state.processes.has(id)) this.runs.show(id, id === memory.activeTerminal);
     }
