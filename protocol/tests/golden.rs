@@ -8,8 +8,8 @@ use std::{fmt::Debug, fs};
 use bincode::{Decode, Encode};
 use playhouse_protocol::{
     agent::{
-        AgentFrame, Change, Content, Entry, Exit, InputOutcome, Known, Node, NodeFrame, ProcessState, PtySize, Settings,
-        Signal, Start,
+        AgentFrame, Change, Content, Entry, Exit, InputOutcome, Known, Node, NodeFrame, ProcessState, PtySize,
+        Settings, Signal, Start,
     },
     codec,
     handshake::{Challenge, Hello, Proof},

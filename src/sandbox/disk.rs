@@ -55,12 +55,8 @@ pub fn repair(image: &Path) -> Result<(), StepError> {
         // The kernel mounts it as it is.
         return Ok(());
     };
-    let output = Command::new(fsck)
-        .arg("-p")
-        .arg(image)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(StepError::at("run e2fsck"))?;
+    let output =
+        Command::new(fsck).arg("-p").arg(image).stdin(Stdio::null()).output().map_err(StepError::at("run e2fsck"))?;
     match output.status.code() {
         // Nothing to repair, or repaired.
         Some(0 | 1) => Ok(()),

@@ -216,7 +216,9 @@ impl Record {
     #[must_use]
     pub fn ending(&self) -> Option<&str> {
         match &self.phase {
-            Phase::Ending { reason, .. } | Phase::Harvesting { reason, .. } | Phase::Over { reason, .. } => Some(reason),
+            Phase::Ending { reason, .. } | Phase::Harvesting { reason, .. } | Phase::Over { reason, .. } => {
+                Some(reason)
+            }
             Phase::Provisioning { .. }
             | Phase::Running
             | Phase::Idle { .. }
@@ -321,11 +323,10 @@ impl Record {
             }
             // After a restart nobody remembers that it was being saved: save again when its agent is back.
             (Event::Linked, Phase::Ending { saving: true, .. }) => vec![Effect::Save(Programs::Stop)],
-            (Event::HostEnded(_) | Event::HostUp(Some(Some(_))), Phase::Ending { reason, saving: true, failed, .. })
-                if self.filled =>
-            {
-                self.harvest(reason, failed, now)
-            }
+            (
+                Event::HostEnded(_) | Event::HostUp(Some(Some(_))),
+                Phase::Ending { reason, saving: true, failed, .. },
+            ) if self.filled => self.harvest(reason, failed, now),
             (Event::HostDone(_), Phase::Ending { reason, saving: false, failed, .. })
             | (Event::HostUp(None) | Event::HostEnded(_), Phase::Ending { reason, failed, .. }) => {
                 self.phase = Phase::Over { reason, failed };
@@ -371,10 +372,7 @@ impl Record {
                 vec![Effect::Commit]
             }
             (
-                Event::Saved
-                | Event::End { save: false, .. }
-                | Event::HostDone(Err(_))
-                | Event::HostEnded(_),
+                Event::Saved | Event::End { save: false, .. } | Event::HostDone(Err(_)) | Event::HostEnded(_),
                 Phase::Harvesting { reason, failed, since },
             ) => self.harvested(reason, failed, since),
             (Event::Tick, Phase::Harvesting { reason, failed, since })
@@ -472,7 +470,9 @@ impl Record {
             Phase::Idle { .. } => (SandboxStatus::Idle, None),
             Phase::Suspending { .. } => (SandboxStatus::Suspending, None),
             Phase::Suspended => (SandboxStatus::Suspended, None),
-            Phase::Ending { reason, .. } | Phase::Harvesting { reason, .. } => (SandboxStatus::Suspending, Some(reason.clone())),
+            Phase::Ending { reason, .. } | Phase::Harvesting { reason, .. } => {
+                (SandboxStatus::Suspending, Some(reason.clone()))
+            }
             Phase::Over { reason, failed: false } => (SandboxStatus::Terminated, Some(reason.clone())),
             Phase::Over { reason, failed: true } => (SandboxStatus::Failed, Some(reason.clone())),
         };
@@ -529,7 +529,10 @@ mod tests {
         assert_eq!(r.phase, Phase::Running);
         r.step(Event::Busy(false), at(2), true, IDLE);
         assert!(r.step(Event::Tick, at(62), true, IDLE).is_empty());
-        assert_eq!(r.step(Event::Tick, at(63), true, IDLE), [Effect::Commit, Effect::Tell, Effect::Save(Programs::Stop)]);
+        assert_eq!(
+            r.step(Event::Tick, at(63), true, IDLE),
+            [Effect::Commit, Effect::Tell, Effect::Save(Programs::Stop)]
+        );
         assert_eq!(r.step(Event::Saved, at(64), true, IDLE), [Effect::EndAtHost]);
         r.step(Event::HostDone(Ok(())), at(65), false, IDLE);
         assert_eq!(r.phase, Phase::Over { reason: "idle".into(), failed: false });

@@ -36,9 +36,9 @@ mod tests;
 
 pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
 pub use handle::Staged;
-pub use save::Programs;
 pub use message::{AttachRefused, Attached, SaveOutcome, WorkspaceMessage};
 pub use own::Own;
+pub use save::Programs;
 
 /// The Workspace entity.
 #[derive(Debug)]

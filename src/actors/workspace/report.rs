@@ -139,7 +139,9 @@ impl State {
         begun: OffsetDateTime,
         vacated: &BTreeMap<String, Instant>,
     ) -> (Vec<Reported>, Vec<(String, String)>) {
-        let newer = |at: &str| self.tree.find(at).is_some_and(|(_, entry)| !entry.row.reported && entry.row.updated_at >= begun);
+        let newer = |at: &str| {
+            self.tree.find(at).is_some_and(|(_, entry)| !entry.row.reported && entry.row.updated_at >= begun)
+        };
         let gone = |at: &str| {
             let mut above = Some(at);
             while let Some(now) = above {

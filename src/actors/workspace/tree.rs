@@ -297,13 +297,13 @@ impl Tree {
         let id = fresh();
         let name = path::name(path).to_owned();
         let row = FileRow {
-                parent,
-                name,
-                node: Node::Directory,
-                created_at: now,
-                updated_at: now,
-                reported: over == Over::All,
-            };
+            parent,
+            name,
+            node: Node::Directory,
+            created_at: now,
+            updated_at: now,
+            reported: over == Over::All,
+        };
         self.insert(id, Entry { path: path.into(), row })?;
         Ok(id)
     }

@@ -22,7 +22,8 @@ impl Service {
         self.under_way += 1;
         let record = Record::new(&spec, epoch);
         let written = self.records.write(&record);
-        self.entries.insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), init_before: None, hello: None });
+        self.entries
+            .insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), init_before: None, hello: None });
         let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
         tokio::task::spawn_blocking(move || {
             let made = match written {
@@ -89,9 +90,7 @@ impl Service {
         tokio::task::spawn_blocking(move || {
             let mut tasks = JoinSet::new();
             let result = match found {
-                Some((slot, init)) => {
-                    sandbox::recover(&driver, &mut lock(&slot), init, &spec, &events, &mut tasks)
-                }
+                Some((slot, init)) => sandbox::recover(&driver, &mut lock(&slot), init, &spec, &events, &mut tasks),
                 None => Err(HostError::Unknown),
             };
             // The service is gone when the host ended; its successor is asked again.
