@@ -169,8 +169,10 @@ pub struct FileWithContent {
     #[serde(flatten)]
     file: FileView,
     /// Null for what has none, and above 1 MiB.
+    #[schema(required = true)]
     content: Option<String>,
     /// How the content is written; null where there is none.
+    #[schema(required = true)]
     encoding: Option<Encoding>,
     /// Above 1 MiB: where the bytes are.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -55,6 +55,7 @@ pub struct Page<T> {
     /// In the list's order.
     pub items: Vec<T>,
     /// For the next request; null at the end.
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 

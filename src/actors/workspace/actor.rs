@@ -228,7 +228,7 @@ impl Shell {
     }
 
     fn attach(&mut self, session: SessionRef, caller: Caller, sandbox_id: Uuid) -> Result<Attached, AttachRefused> {
-        let state = self.state.as_ref().ok_or(AttachRefused::NoSandbox)?;
+        let state = self.state.as_ref().filter(|state| !state.meta.deleting).ok_or(AttachRefused::NoSandbox)?;
         let role = state.role(&caller, clock::now()).ok_or(AttachRefused::NotPermitted)?;
         let row = state.sandboxes.get(&sandbox_id).ok_or(AttachRefused::NoSandbox)?;
         let processes = state.processes.iter().filter(|(_, row)| row.sandbox_id == sandbox_id).map(|(id, _)| *id);

@@ -254,6 +254,10 @@ impl Shell {
         let now = clock::now();
         self.watchers.retain(|_, watcher| {
             let role = state.role(&watcher.caller, now);
+            if state.meta.deleting {
+                watcher.session.tell(SessionMessage::WorkspaceDeleted);
+                return false;
+            }
             if role != Some(watcher.role) {
                 watcher.session.tell(SessionMessage::Role(role));
             }
