@@ -6,6 +6,7 @@ mod catalog;
 mod cli;
 mod config;
 mod conventions;
+mod convergence;
 mod egress;
 mod environment;
 mod files;

@@ -6,6 +6,7 @@ mod counters;
 mod crash;
 mod files;
 mod full;
+mod harvest;
 mod orphans;
 mod reconnect;
 mod torn;
