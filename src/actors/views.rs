@@ -263,7 +263,7 @@ pub struct SandboxView {
     pub reason: Option<String>,
     /// Its instance type.
     pub instance_type: String,
-    /// What isolates it: `hardened-container` or `none`.
+    /// What isolates it: `hardened-container`, `rootless-container` or `none`.
     pub isolation: String,
     /// Null: this runtime gives none.
     #[schema(required = true)]

@@ -225,6 +225,10 @@ impl State {
         rand::rng().fill_bytes(&mut token);
         let Some(record) = &mut self.record else { return Ok(()) };
         record.token_hash = handshake::token_hash(&token);
+        // One that was asked for before the host was here could not know.
+        if let Some(Ok(isolation)) = self.node.host.isolation() {
+            record.isolation = isolation;
+        }
         let instance = self.node.settings.instance_types.iter().find(|instance| instance.name == record.instance_type);
         let Some(instance) = instance.or_else(|| self.node.settings.instance_types.first()) else { return Ok(()) };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "thousandths of a few CPUs")]

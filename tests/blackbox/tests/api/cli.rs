@@ -201,6 +201,23 @@ fn doctor_probe_tries_a_real_sandbox() {
     });
 }
 
+/// For root, which these tests are, there is nothing to do without; on cgroup v1 there is no way for anybody.
+#[test]
+fn rootless_is_refused_in_words_where_it_can_not_be() {
+    let directory = tempfile::Builder::new().prefix("ph-").tempdir().expect("a directory");
+    let data = directory.path().to_string_lossy().into_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let serve =
+            ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--rootless", "--data-dir", &data];
+        for command in [&serve[..], &["host", "--rootless", "--data-dir", &data], &["doctor", "--rootless"]] {
+            let done = cli::run(command).await.expect(3);
+            let words = done.stdout + &done.stderr;
+            assert!(words.contains("root") && words.contains("--rootless"), "{command:?}: {words}");
+        }
+    });
+}
+
 #[test]
 fn help_names_every_command() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
