@@ -599,7 +599,7 @@ export interface components {
          * @description A stable word of the contract.
          * @enum {string}
          */
-        Code: "unauthenticated" | "not_permitted" | "csrf_rejected" | "not_found" | "workspace_not_found" | "file_not_found" | "process_not_found" | "sandbox_not_found" | "user_not_found" | "member_not_found" | "link_not_found" | "method_not_allowed" | "path_exists" | "generated_folder" | "not_a_directory" | "is_a_directory" | "process_ended" | "no_pty" | "sandbox_ended" | "version_conflict" | "too_large" | "unsupported_media_type" | "range_not_satisfiable" | "body_invalid" | "json_malformed" | "id_invalid" | "query_invalid" | "cursor_invalid" | "path_invalid" | "name_invalid" | "template_unknown" | "instance_type_unknown" | "idempotency_key_reused" | "idempotency_key_invalid" | "upgrade_required" | "input_full" | "rate_limited" | "quota_exceeded" | "sandbox_unavailable" | "overloaded" | "retry" | "internal";
+        Code: "unauthenticated" | "not_permitted" | "csrf_rejected" | "not_found" | "workspace_not_found" | "file_not_found" | "process_not_found" | "sandbox_not_found" | "user_not_found" | "member_not_found" | "link_not_found" | "method_not_allowed" | "path_exists" | "generated_folder" | "not_a_directory" | "is_a_directory" | "is_a_link" | "process_ended" | "no_pty" | "sandbox_ended" | "version_conflict" | "too_large" | "unsupported_media_type" | "range_not_satisfiable" | "body_invalid" | "json_malformed" | "id_invalid" | "query_invalid" | "cursor_invalid" | "path_invalid" | "name_invalid" | "template_unknown" | "instance_type_unknown" | "idempotency_key_reused" | "idempotency_key_invalid" | "upgrade_required" | "input_full" | "rate_limited" | "quota_exceeded" | "sandbox_unavailable" | "overloaded" | "retry" | "internal";
         /** @description A file's new content. */
         ContentBody: {
             /** @description The content. */
@@ -720,6 +720,8 @@ export interface components {
             /** @description Where to go to accept it. */
             url: string;
         };
+        /** @description What was made: the file of a JSON body, or the files of a multipart one. */
+        Made: components["schemas"]["File"] | components["schemas"]["Page_File"];
         /** @description The signed-in user. */
         Me: {
             /**
@@ -1299,6 +1301,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1338,6 +1341,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1372,6 +1376,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -1395,6 +1400,8 @@ export interface operations {
             header?: {
                 /** @description Only if this is its etag */
                 "If-Match"?: string | null;
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description The file */
@@ -1408,6 +1415,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1444,6 +1452,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1452,6 +1461,7 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
+            /** @description Partial Content */
             206: {
                 headers: {
                     [name: string]: unknown;
@@ -1460,17 +1470,21 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
+            /** @description Not Modified */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description Range Not Satisfiable */
             416: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -1485,13 +1499,19 @@ export interface operations {
     };
     list_instance_types: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description At most this many items, 1 to 1000; 100 by default. */
+                limit?: string;
+                /** @description Goes on where an earlier answer's `next_cursor` says. */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1520,6 +1540,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1551,6 +1572,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1573,7 +1595,10 @@ export interface operations {
     cancel: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The process */
                 id: string;
@@ -1582,6 +1607,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1602,7 +1628,10 @@ export interface operations {
     input: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The process */
                 id: string;
@@ -1615,6 +1644,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1649,6 +1679,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     /** @description The last event's id */
@@ -1675,7 +1706,10 @@ export interface operations {
     resize: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The process */
                 id: string;
@@ -1688,6 +1722,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1708,7 +1743,10 @@ export interface operations {
     signal: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The process */
                 id: string;
@@ -1721,6 +1759,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1750,6 +1789,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -1770,7 +1810,10 @@ export interface operations {
     resume: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The sandbox */
                 id: string;
@@ -1779,6 +1822,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1808,6 +1852,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1830,7 +1875,10 @@ export interface operations {
     suspend: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The sandbox */
                 id: string;
@@ -1839,6 +1887,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -1859,7 +1908,10 @@ export interface operations {
     create_token: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The sandbox */
                 id: string;
@@ -1868,6 +1920,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1935,13 +1988,19 @@ export interface operations {
     };
     list_templates: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description At most this many items, 1 to 1000; 100 by default. */
+                limit?: string;
+                /** @description Goes on where an earlier answer's `next_cursor` says. */
+                cursor?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1975,6 +2034,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1997,7 +2057,10 @@ export interface operations {
     create_workspace: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2007,6 +2070,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2041,6 +2105,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2076,6 +2141,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2107,6 +2173,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2139,6 +2206,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2180,6 +2248,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2207,7 +2276,10 @@ export interface operations {
                 /** @description Replace files that exist. */
                 overwrite?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The workspace */
                 id: string;
@@ -2221,13 +2293,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The file; for a multipart body `{"items":[file],"next_cursor":null}` */
+            /** @description The file; or, for a multipart body, all of them */
             201: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["File"];
+                    "application/json": components["schemas"]["Made"];
                 };
             };
             /** @description A problem (RFC 9457) */
@@ -2258,6 +2330,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2280,7 +2353,10 @@ export interface operations {
     create_link: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The workspace */
                 id: string;
@@ -2293,6 +2369,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2326,6 +2403,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2360,6 +2438,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2397,6 +2476,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2430,6 +2510,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2464,6 +2545,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2486,7 +2568,10 @@ export interface operations {
     run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The workspace */
                 id: string;
@@ -2499,6 +2584,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2521,7 +2607,10 @@ export interface operations {
     ensure_sandbox: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The workspace */
                 id: string;
@@ -2572,11 +2661,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/plain": string;
+                };
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -2629,7 +2721,10 @@ export interface operations {
     logout: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2662,12 +2757,16 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/plain": string;
+                };
             };
+            /** @description Service Unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2724,7 +2823,10 @@ export interface operations {
     accept_share: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A retry with the same key and body within 24 hours gets the first answer again */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description The workspace */
                 workspace: string;
@@ -2737,6 +2839,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
