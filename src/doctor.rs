@@ -18,7 +18,9 @@ use uuid::Uuid;
 use crate::sandbox::{
     StepError, cgroup,
     driver::{Driver, Paths},
-    escape, probe, skeleton,
+    escape, probe,
+    rights::Rights,
+    rootless, skeleton, this_program,
     toolchains::{self, Toolchain},
 };
 
@@ -62,8 +64,8 @@ struct TemplateState {
 /// Looks, and with `probe` tries: starts a sandbox whose program tries to get out. Returns what to print and the exit
 /// code: 0 if sandboxes can be made here, 3 if not.
 #[must_use]
-pub fn run(probe: bool, json: bool, agent: &Path) -> (String, u8) {
-    let findings = look(probe, agent);
+pub fn run(probe: bool, rootless: bool, json: bool, agent: &Path) -> (String, u8) {
+    let findings = look(probe, rootless, agent);
     let escaped = match &findings.escapes {
         None => false,
         Some(Err(_)) => true,
@@ -74,21 +76,36 @@ pub fn run(probe: bool, json: bool, agent: &Path) -> (String, u8) {
     (text, if fine { FINE } else { LACKING })
 }
 
-fn look(probe: bool, agent: &Path) -> Findings {
-    let missing = probe::lacking();
+fn look(probe: bool, rootless: bool, agent: &Path) -> Findings {
+    let missing = if rootless { rootless::lacking() } else { probe::lacking() };
+    let advice = if rootless { rootless::advice() } else { probe::advice() };
+    // Before anything is printed, since the program may have to be started anew for it, and after all that asks who this is.
+    let rights = match (probe && missing.is_empty(), rootless) {
+        (false, _) => None,
+        (true, false) => Some(Ok(Rights::Root)),
+        (true, true) => Some(rootless::enter(None).map(Rights::Rootless)),
+    };
     let owner = std::env::var("SUDO_UID").ok().and_then(|text| text.parse().ok());
     let home = owner
         .and_then(|user| nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(user)).ok().flatten())
         .map(|user| user.dir);
     let found = toolchains::find_all(home.as_deref());
-    let escapes = (probe && missing.is_empty()).then(|| try_to_escape().map_err(|error| error.to_string()));
-    let verdict = if missing.is_empty() {
-        "trusted mode: hardened container. Programs share this machine's kernel; run only people you trust."
-    } else {
-        "no sandbox can be made here until what is missing is there."
+    let escapes = rights.map(|rights| match rights {
+        Ok(rights) => try_to_escape(rights).map_err(|error| error.to_string()),
+        Err(lacking) => Err(lacking.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")),
+    });
+    let verdict = match (missing.is_empty(), rootless) {
+        (true, false) => {
+            "trusted mode: hardened container. Programs share this machine's kernel; run only people you trust."
+        }
+        (true, true) => {
+            "trusted mode: rootless container. Programs share this machine's kernel and their disks have no quota; run only \
+             people you trust."
+        }
+        (false, _) => "no sandbox can be made here until what is missing is there.",
     };
     Findings {
-        isolation: missing.is_empty().then_some("hardened-container"),
+        isolation: missing.is_empty().then_some(if rootless { "rootless-container" } else { "hardened-container" }),
         verdict: verdict.to_owned(),
         cgroups: cgroup::version(Path::new(cgroup::ROOT)).map(|version| match version {
             cgroup::Version::V1 => "v1",
@@ -96,10 +113,10 @@ fn look(probe: bool, agent: &Path) -> Findings {
         }),
         agent: AgentFile { path: agent.to_owned(), found: agent.is_file() },
         missing,
-        advice: probe::advice(),
+        advice,
         templates: templates(&found),
-        apparmor_profile: probe::apparmor_restricts().then(|| {
-            let program = std::env::current_exe().unwrap_or_else(|_| "/usr/local/bin/playhouse".into());
+        apparmor_profile: (rootless && probe::apparmor_restricts()).then(|| {
+            let program = this_program().unwrap_or_else(|_| "/usr/local/bin/playhouse".into());
             probe::apparmor_profile(&program.display().to_string())
         }),
         escapes,
@@ -178,10 +195,14 @@ fn in_words(findings: &Findings) -> String {
 }
 
 /// Starts a sandbox whose init is this program trying to get out.
-fn try_to_escape() -> Result<Vec<escape::Attempt>, StepError> {
+fn try_to_escape(rights: Rights) -> Result<Vec<escape::Attempt>, StepError> {
     let data = tempfile::tempdir().map_err(StepError::at("make a directory"))?;
     let id = host_id(data.path());
-    let shared = Path::new("/run/playhouse");
+    let shared = match (&rights, std::env::var_os("XDG_RUNTIME_DIR")) {
+        (Rights::Rootless(_), Some(dir)) => Path::new(&dir).join("playhouse"),
+        (Rights::Rootless(_), None) => data.path().join("run"),
+        (Rights::Root, _) => PathBuf::from("/run/playhouse"),
+    };
     let run_dir = shared.join(&id);
     let program = PathBuf::from("/proc/self/exe");
     fs::create_dir_all(&run_dir).map_err(StepError::at("make a run directory"))?;
@@ -192,6 +213,7 @@ fn try_to_escape() -> Result<Vec<escape::Attempt>, StepError> {
         ranges: shared.join("ranges"),
         agent: program.clone(),
         program,
+        rights,
     };
     let driver = Driver::contained(paths, None)?;
     let report = escape_report(&driver, data.path());
@@ -233,9 +255,9 @@ mod tests {
     #[test]
     fn both_forms_end_with_the_verdict() {
         let agent = std::env::current_exe().expect("this program");
-        let (words, code) = run(false, false, &agent);
+        let (words, code) = run(false, false, false, &agent);
         assert!(words.lines().last().is_some_and(|line| line.starts_with('→')), "{words}");
-        let (json, same) = run(false, true, &agent);
+        let (json, same) = run(false, false, true, &agent);
         assert_eq!(code, same);
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(value["templates"].as_array().map(Vec::len), Some(TEMPLATES.len()));
@@ -244,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_missing_agent_is_named() {
-        let (words, code) = run(false, false, Path::new("/no/such/agent"));
+        let (words, code) = run(false, false, false, Path::new("/no/such/agent"));
         assert_eq!(code, LACKING);
         assert!(words.contains("/no/such/agent"));
     }

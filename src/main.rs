@@ -48,7 +48,7 @@ fn run() -> Result<u8, Failure> {
     let done = match command {
         Command::Doctor(arguments) => {
             let json = settings.output == OutputFormat::Json;
-            let (text, code) = doctor::run(arguments.probe, json, &server::agent_program());
+            let (text, code) = doctor::run(arguments.probe, settings.rootless, json, &server::agent_program());
             return print(text.trim_end()).map(|()| code);
         }
         Command::Config(_) => print(config::show(&layers, &settings).trim_end()),
@@ -74,7 +74,10 @@ fn run() -> Result<u8, Failure> {
         Command::Bridge => {
             on_a_runtime(async { bench::bridge::serve().await.map_err(|error| Failure::failed(format!("{error:#}"))) })
         }
-        Command::Host(_) => on_a_runtime(server::host(settings)),
+        Command::Host(_) => {
+            let rights = server::rights(&settings)?;
+            on_a_runtime(server::host(settings, rights))
+        }
         Command::Openapi => Ok(()),
     };
     done.map(|()| 0)

@@ -27,6 +27,7 @@ use crate::{
     control,
     host::{HostConfig, HostFailure},
     http::{self, App, app, limits::Limits, listen, login::login_url, tokens::Keys},
+    sandbox::{probe::Lack, rights::Rights, rootless, this_program},
 };
 
 /// How long a second `serve` waits for the store, which an operator's command may have for a moment.
@@ -58,6 +59,11 @@ impl Failure {
         Self { words: words.into(), exit_code: 1 }
     }
 
+    /// It was asked for wrongly.
+    pub fn wrong(words: impl Into<String>) -> Self {
+        Self { words: words.into(), exit_code: 2 }
+    }
+
     /// The host or a store lacks something.
     pub fn lacking(words: impl Into<String>) -> Self {
         Self { words: words.into(), exit_code: 3 }
@@ -74,6 +80,7 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     parts::raise_open_files();
     let metrics = metrics()?;
     let data_dir = parts::data_dir(&settings)?;
+    let own_host = if settings.no_host { None } else { Some(Arc::new(OwnHost::new(&settings, &data_dir).await?)) };
     let keys = parts::keys(&settings, &data_dir)?;
     let store = parts::store(&settings, &data_dir, STORE_WITHIN).await?;
     let clients = bind("listen", &settings.listen).await?;
@@ -84,7 +91,6 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
     let (node, frames) = parts::node(&settings, data_dir.clone(), store, public_url).await?;
 
     let host_link = tokio::spawn(actors::host::connect(node.clone(), frames));
-    let own_host = if settings.no_host { None } else { Some(Arc::new(OwnHost::new(&settings, &data_dir).await)) };
     let stop_keeping = CancellationToken::new();
     let keeper = own_host.clone().map(|host| {
         let stop = stop_keeping.clone();
@@ -147,24 +153,52 @@ pub async fn serve(settings: Settings) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When it can't start.
-pub async fn host(settings: Settings) -> Result<(), Failure> {
+pub async fn host(settings: Settings, rights: Rights) -> Result<(), Failure> {
     let config = HostConfig {
         data_dir: parts::data_dir(&settings)?,
         name: settings.host_name,
         insecure: settings.insecure_no_sandbox,
-        rootless: settings.rootless,
         runtime: settings.sandbox_runtime,
-        owner_uid: std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok()),
+        owner_uid: match rights {
+            Rights::Root => std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok()),
+            Rights::Rootless(_) => None,
+        },
+        rights,
         agent: agent_program(),
     };
     let failure = |failure: HostFailure| Failure { words: failure.to_string(), exit_code: failure.exit_code() };
     crate::host::run(config).await.map_err(failure)
 }
 
+/// The rights with which a host of these settings makes sandboxes. With `--rootless` this process takes them here, so it must
+/// have one thread still.
+///
+/// # Errors
+/// What is missing.
+pub fn rights(settings: &Settings) -> Result<Rights, Failure> {
+    if !settings.rootless || settings.insecure_no_sandbox {
+        return Ok(Rights::Root);
+    }
+    let remembered = parts::data_dir(settings)?.join("host/cgroup");
+    match rootless::enter(Some(&remembered)) {
+        Ok(delegation) => Ok(Rights::Rootless(delegation)),
+        Err(lacking) => without_root(lacking).map(|()| Rights::Root),
+    }
+}
+
+/// Refuses what can't be done without root.
+fn without_root(lacking: Vec<Lack>) -> Result<(), Failure> {
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = lacking.iter().map(|lack| format!("  missing: {}\n    {}", lack.what, lack.how)).collect();
+    Err(Failure::lacking(format!("--rootless does not work here:\n{}", lines.join("\n"))))
+}
+
 /// The agent's program, which lies beside this one.
 #[must_use]
 pub fn agent_program() -> PathBuf {
-    own_host::this_program().unwrap_or_default().with_file_name("playhouse-agent")
+    this_program().unwrap_or_default().with_file_name("playhouse-agent")
 }
 
 async fn bind(flag: &str, address: &str) -> Result<TcpListener, Failure> {
@@ -181,9 +215,11 @@ async fn join(task: Option<JoinHandle<()>>) {
 
 fn metrics() -> Result<PrometheusHandle, Failure> {
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATIONS);
-    builder
+    let recorder = builder
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| Failure::failed(format!("the metrics: {error}")))
+        .map_err(|error| Failure::failed(format!("the metrics: {error}")))?;
+    http::describe_metrics();
+    Ok(recorder)
 }
 
 async fn tidy(metrics: PrometheusHandle) {

@@ -14,7 +14,7 @@ use std::{
 
 use playhouse::{
     host::{HostConfig, HostFailure, run_with},
-    sandbox::probe,
+    sandbox::{probe, rights::Rights},
 };
 use playhouse_protocol::{
     codec,
@@ -85,7 +85,7 @@ impl World {
             data_dir: data.path().to_owned(),
             name: "here".into(),
             insecure,
-            rootless: false,
+            rights: Rights::Root,
             runtime: "auto".into(),
             owner_uid: None,
             agent,

@@ -10,10 +10,14 @@ use playhouse::sandbox::{
     driver::{Driver, Paths, Place, Slot},
     escape, probe,
     process::ProcessRef,
+    rights::Rights,
     skeleton,
 };
 use playhouse_protocol::host::{Limits, SandboxSpec, host_id};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    mount::{MountFlags, UnmountFlags},
+};
 use uuid::Uuid;
 
 const MIB: u64 = 1 << 20;
@@ -28,6 +32,11 @@ struct World {
 impl World {
     /// `None`, with a line that says so, where sandboxes can't be made.
     fn new() -> Option<Self> {
+        Self::at(|run_dir| fs::create_dir_all(run_dir).expect("a run directory"))
+    }
+
+    /// One whose run directory is made by `make`.
+    fn at(make: impl FnOnce(&Path)) -> Option<Self> {
         if let Err(missing) = probe::isolation() {
             eprintln!("skipped, this machine lacks: {}", missing.join("; "));
             return None;
@@ -35,7 +44,7 @@ impl World {
         let data = tempfile::tempdir().expect("a data directory");
         let id = host_id(data.path());
         let run_dir = Path::new("/run/playhouse").join(&id);
-        fs::create_dir_all(&run_dir).expect("a run directory");
+        make(&run_dir);
         let program = PathBuf::from(env!("CARGO_BIN_EXE_playhouse"));
         let paths = Paths {
             host_id: id,
@@ -44,6 +53,7 @@ impl World {
             ranges: "/run/playhouse/ranges".into(),
             program: program.clone(),
             agent: program,
+            rights: Rights::Root,
         };
         let driver = Driver::contained(paths, None).expect("a driver");
         Some(Self { data, run_dir, driver })
@@ -159,6 +169,39 @@ fn a_program_finds_itself_alone() {
     for secret in [world.data.path().to_str().expect("UTF-8"), "/root"] {
         assert!(!said.contains(secret), "{secret}");
     }
+}
+
+/// A mount that is gone with its owner.
+struct NoPrograms(PathBuf);
+
+impl NoPrograms {
+    fn on(dir: &Path) -> Self {
+        fs::create_dir_all(dir).expect("a directory");
+        let flags = MountFlags::NOEXEC | MountFlags::NOSUID | MountFlags::NODEV;
+        rustix::mount::mount("tmpfs", dir, "tmpfs", flags, Some(c"mode=711")).expect("mounted");
+        Self(dir.to_owned())
+    }
+}
+
+impl Drop for NoPrograms {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+/// systemd mounts /run like that.
+#[test]
+fn a_run_directory_from_which_nothing_can_be_run_is_no_hindrance() {
+    let mut mounted = None;
+    let Some(world) = World::at(|run_dir| mounted = Some(NoPrograms::on(run_dir))) else { return };
+    let said = world.sh("blank", limits(), &format!("exec >&2; test -x {} && echo runs", skeleton::AGENT));
+    assert_eq!(said, "runs\n");
+    let running = world.start("blank", limits(), &[skeleton::AGENT, "__runtime", "probe"]);
+    running.wait(Duration::from_secs(30));
+    let log = running.log();
+    running.end();
+    assert!(escape::parse(&log).is_some(), "the program in the run directory ran: {log:?}");
+    drop(mounted);
 }
 
 #[test]

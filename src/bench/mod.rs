@@ -41,19 +41,29 @@ pub async fn run(only: &[String], insecure: bool) -> anyhow::Result<Vec<Figure>>
     let wanted = |name: &str| only.is_empty() || only.iter().any(|other| other == name);
     let server = server::Server::start(insecure).await?;
     let bridge = server::Bridge::start().await?;
+    let measured = measure(NAMES.iter().copied().filter(|name| wanted(name)), &server, &bridge).await;
+    // Also when something broke: a server that is killed leaves its sandboxes running.
+    server.stop().await?;
+    measured
+}
+
+async fn measure(
+    names: impl Iterator<Item = &str>,
+    server: &server::Server,
+    bridge: &server::Bridge,
+) -> anyhow::Result<Vec<Figure>> {
     let mut all = Vec::new();
-    for name in NAMES.iter().filter(|name| wanted(name)) {
+    for name in names {
         tracing::info!(name, "measuring");
-        let figures = match *name {
-            "start" => figures::start(&server).await,
-            "echo" => figures::echo(&server, &bridge).await,
-            "bulk" => figures::bulk(&server, &bridge).await,
-            "sessions" => figures::sessions(&server).await,
-            _ => figures::slow_reader(&server).await,
+        let figures = match name {
+            "start" => figures::start(server).await,
+            "echo" => figures::echo(server, bridge).await,
+            "bulk" => figures::bulk(server, bridge).await,
+            "sessions" => figures::sessions(server).await,
+            _ => figures::slow_reader(server).await,
         }?;
         all.extend(figures);
     }
-    server.stop().await?;
     Ok(all)
 }
 

@@ -137,7 +137,8 @@ pub struct SandboxArgs {
     /// auto, builtin, crun, runc or runsc [default: auto]
     #[arg(long, value_name = "RUNTIME")]
     sandbox_runtime: Option<String>,
-    /// Make sandboxes without root
+    /// Make sandboxes without root: in a user namespace and a cgroup that systemd delegates (cgroup v2 only), with no limit
+    /// on their disks; `playhouse doctor --rootless` says whether that works here
     #[arg(long, action = ArgAction::SetTrue)]
     rootless: bool,
     /// Run programs without any isolation, as yourself: only where you trust every user
@@ -232,7 +233,7 @@ pub struct TokenArgs {
     #[arg(long)]
     pub tier: Option<Tier>,
     /// How long the token lives
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
     pub ttl: Duration,
     #[command(flatten)]
     stores: StoreArgs,
@@ -306,6 +307,9 @@ pub struct DoctorArgs {
     /// Start a throwaway sandbox and try to break out of it
     #[arg(long)]
     pub probe: bool,
+    /// Look at what `--rootless` needs, not at what root does
+    #[arg(long, action = ArgAction::SetTrue)]
+    rootless: bool,
 }
 
 /// `bench`.
@@ -317,6 +321,15 @@ pub struct BenchArgs {
     /// Measure without any isolation
     #[arg(long, action = ArgAction::SetTrue)]
     pub insecure_no_sandbox: bool,
+}
+
+/// The shortest and the longest life of a token.
+const LIFETIME: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 3600);
+
+/// Reads how long a token lives.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = units::duration(text)?;
+    if LIFETIME.contains(&lifetime) { Ok(lifetime) } else { Err("a token lives for 1s to 3650d".to_owned()) }
 }
 
 /// Reads an address to listen on.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::sandbox::rights::Rights;
+
 /// What a host is told.
 #[derive(Debug, Clone)]
 pub struct HostConfig {
@@ -11,8 +13,8 @@ pub struct HostConfig {
     pub name: String,
     /// `--insecure-no-sandbox`: programs run as plain processes.
     pub insecure: bool,
-    /// `--rootless`.
-    pub rootless: bool,
+    /// With what rights it makes sandboxes.
+    pub rights: Rights,
     /// `--sandbox-runtime`: `auto` or `builtin`.
     pub runtime: String,
     /// Who may use the control socket beside root and the host's own user: who called sudo.
@@ -58,13 +60,6 @@ impl HostFailure {
 impl HostConfig {
     /// Refuses what isn't built in.
     pub(super) fn check(&self) -> Result<(), HostFailure> {
-        if self.rootless {
-            return Err(HostFailure::Lacks(
-                "--rootless is not built in yet: start playhouse with sudo, or with --insecure-no-sandbox where you trust \
-                 every program that will run"
-                    .to_owned(),
-            ));
-        }
         match self.runtime.as_str() {
             "auto" | "builtin" => Ok(()),
             "crun" | "runc" | "runsc" => Err(HostFailure::Lacks(format!(
@@ -88,7 +83,7 @@ mod tests {
             data_dir: "/d".into(),
             name: "h".into(),
             insecure: false,
-            rootless: false,
+            rights: Rights::Root,
             runtime: "auto".into(),
             owner_uid: None,
             agent: "/a".into(),
@@ -99,6 +94,5 @@ mod tests {
             assert_eq!(failure.exit_code(), 3);
             assert!(failure.to_string().contains(runtime));
         }
-        assert_eq!(HostConfig { rootless: true, ..config }.check().expect_err("refused").exit_code(), 3);
     }
 }

@@ -36,12 +36,13 @@ pub(super) fn lock(data_dir: &Path) -> Result<Lock, HostFailure> {
 
 /// Makes the run directory: the first of the usual ones that this user can use. Others may walk through it, which the
 /// users inside sandboxes need, and not list it.
-pub(super) fn run_dir(data_dir: &Path) -> Result<PathBuf, HostFailure> {
-    let user = rustix::process::geteuid().as_raw();
+/// `user` is who that is for everybody else; in a user namespace it is root here.
+pub(super) fn run_dir(data_dir: &Path, user: u32) -> Result<PathBuf, HostFailure> {
+    let owner = rustix::process::geteuid().as_raw();
     let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let mut last = io::Error::other("there is none");
     for dir in run_dirs(data_dir, user, xdg.as_deref()) {
-        match make(&dir, user) {
+        match make(&dir, owner) {
             Ok(()) => return Ok(dir),
             Err(error) => last = error,
         }

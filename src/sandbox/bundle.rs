@@ -6,7 +6,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use playhouse_protocol::host::SANDBOX_SOCKETS;
 use serde_json::{Value, json};
 
-use super::{cgroup::cpu_quota, ranges::RANGE_IDS, request::Request, stage::Staged, toolchains::INSIDE};
+use super::{cgroup::cpu_quota, request::Request, stage::Staged, toolchains::INSIDE};
 
 /// The user and the group of all programs in a sandbox.
 pub const USER: u32 = 1000;
@@ -70,7 +70,7 @@ pub fn config(request: &Request, staged: &Staged, unmerged: &[impl AsRef<Path>])
         tmpfs("/tmp", "1777", half, true),
         tmpfs("/var/tmp", "1777", half.min(256 << 20), true),
         tmpfs("/run", "755", 16 << 20, false),
-        bound(&request.sockets, SANDBOX_SOCKETS, false),
+        bound(&staged.sockets, SANDBOX_SOCKETS, false),
         bound(Path::new("/usr"), "/usr", false),
         bound(&staged.disk.join("workspace"), "/workspace", true),
         bound(&staged.disk.join("home"), super::environment::HOME, true),
@@ -82,7 +82,7 @@ pub fn config(request: &Request, staged: &Staged, unmerged: &[impl AsRef<Path>])
     if request.swap_limit {
         memory["swap"] = json!(request.memory_bytes);
     }
-    let ids = json!([{ "containerID": 0, "hostID": request.first_id, "size": RANGE_IDS }]);
+    let ids = json!([{ "containerID": 0, "hostID": request.first_id, "size": request.ids }]);
     let variables: Vec<String> = request.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let namespaces: Vec<Value> = ["pid", "mount", "ipc", "uts", "network", "cgroup", "user"]
         .iter()
@@ -91,7 +91,7 @@ pub fn config(request: &Request, staged: &Staged, unmerged: &[impl AsRef<Path>])
     serde_json::from_value(json!({
         "ociVersion": "1.0.2",
         "hostname": "sandbox",
-        "root": { "path": request.root, "readonly": true },
+        "root": { "path": staged.root, "readonly": true },
         "process": {
             "terminal": false,
             "user": { "uid": USER, "gid": USER, "umask": 0o022 },
@@ -133,12 +133,14 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::sandbox::disk::Disk;
 
     fn request() -> Request {
         Request {
             sandbox_id: Uuid::nil(),
             first_id: 1_000_065_536,
-            disk: "/d/disk.img".into(),
+            ids: 65_536,
+            disk: Disk::Image("/d/disk.img".into()),
             root: "/run/playhouse/h/root".into(),
             stage: "/run/playhouse/h/stage".into(),
             scratch: "/run/playhouse/h/1/runtime".into(),

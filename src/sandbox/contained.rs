@@ -11,13 +11,10 @@ use playhouse_protocol::{host::SandboxSpec, templates};
 use rustix::event::{PollFd, PollFlags};
 
 use super::{
-    StepError,
-    cgroup::{self, Cgroup},
-    disk,
+    StepError, cgroup,
     driver::{Paths, Place},
     environment,
     process::ProcessRef,
-    ranges,
     request::{Reply, Request},
     skeleton,
     toolchains::Toolchain,
@@ -32,6 +29,8 @@ pub struct Contained {
     pub(super) paths: Paths,
     /// The root that all sandboxes share.
     pub(super) root: PathBuf,
+    /// Where each sandbox's stage is set.
+    pub(super) stage: PathBuf,
     pub(super) toolchains: Vec<Toolchain>,
 }
 
@@ -55,22 +54,19 @@ impl Contained {
         };
         let template = templates::find(&spec.template)
             .ok_or_else(|| StepError::new("find the template", spec.template.clone()))?;
-        let image = dir.join("disk.img");
-        // One that is started anew has its disk.
-        if image.exists() {
-            disk::repair(&image)?;
-        } else {
-            disk::provide(&self.spares(), spec.limits.disk_bytes, &image)?;
-        }
+        let rights = &self.paths.rights;
+        let disk = rights.provide_disk(&self.spares(), spec.limits.disk_bytes, dir)?;
         let toolchains: Vec<Toolchain> =
             self.toolchains.iter().filter(|found| template.toolchains.contains(&found.name)).cloned().collect();
-        let cgroup = Cgroup::new(&self.paths.host_id, n).map_err(StepError::at("find the cgroups"))?;
+        let cgroup = self.paths.cgroups().sandbox(n).map_err(StepError::at("find the cgroups"))?;
+        self.paths.cgroups().prepare().and_then(|()| cgroup.make()).map_err(StepError::at("make the cgroup"))?;
         let request = Request {
             sandbox_id: spec.sandbox_id,
-            first_id: ranges::base(n),
-            disk: image,
+            first_id: rights.ids().base(n),
+            ids: rights.ids().each(),
+            disk,
             root: self.root.clone(),
-            stage: self.paths.run_dir.join("stage"),
+            stage: self.stage.clone(),
             scratch,
             sockets,
             log: dir.join("agent.log"),

@@ -1,4 +1,5 @@
-//! A sandbox's disk: a sparse ext4 image, which is a quota that works on every file system.
+//! A sandbox's disk: a sparse ext4 image, which is a quota that works on every file system. Without root it is a directory,
+//! which has none.
 //!
 //! Formatting takes 8 ms, so for every size that was ever asked for a formatted spare lies ready.
 
@@ -9,7 +10,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::StepError;
+
+/// The name of a disk's image in its sandbox's directory.
+pub const IMAGE: &str = "disk.img";
+/// The name of the directory that is a disk without a quota.
+pub const FILES: &str = "files";
+/// In there, what the sandbox has written.
+pub(super) const UPPER: &str = "upper";
+/// Entries that measuring a disk without a quota looks at, at most: this runs every two seconds.
+const MEASURED_ENTRIES: usize = 20_000;
+
+/// What carries /workspace and the home directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Disk {
+    /// A formatted image, which is full when it is full.
+    Image(PathBuf),
+    /// A directory, which ends with the host's own disk: only root may mount an image.
+    Directory(PathBuf),
+}
 
 /// The smallest disk that ext4 makes sense on.
 pub const MIN_BYTES: u64 = 16 << 20;
@@ -157,6 +178,40 @@ fn format(image: &Path, bytes: u64) -> Result<(), StepError> {
 pub fn used_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_blocks.saturating_sub(stat.f_bfree).saturating_mul(stat.f_frsize))
+}
+
+/// The bytes of the files below a directory.
+#[must_use]
+pub fn measure(dir: &Path) -> u64 {
+    let mut budget = MEASURED_ENTRIES;
+    measure_within(dir, &mut budget)
+}
+
+fn measure_within(dir: &Path, budget: &mut usize) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    let mut bytes = 0;
+    for entry in entries.flatten() {
+        let Some(rest) = budget.checked_sub(1) else { break };
+        *budget = rest;
+        let Ok(found) = entry.metadata() else { continue };
+        bytes += if found.is_dir() { measure_within(&entry.path(), budget) } else { found.len() };
+    }
+    bytes
+}
+
+/// Removes a sandbox's disk, whichever it is.
+///
+/// # Errors
+/// What the file system said.
+pub fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(IMAGE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match fs::remove_dir_all(dir.join(FILES)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -13,12 +13,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    cgroup::{self, Cgroup},
-    contained::Contained,
-    disk, plain,
-    process::ProcessRef,
-    ranges::{self, Range},
-    skeleton, toolchains,
+    cgroup::Cgroups, contained::Contained, disk, plain, process::ProcessRef, ranges::Range, rights::Rights, skeleton,
+    toolchains,
 };
 
 /// How long a killed init may take to be dead.
@@ -62,6 +58,16 @@ pub struct Paths {
     pub program: PathBuf,
     /// The agent's file.
     pub agent: PathBuf,
+    /// With what rights sandboxes are made.
+    pub rights: Rights,
+}
+
+impl Paths {
+    /// The cgroups of this host's sandboxes.
+    #[must_use]
+    pub fn cgroups(&self) -> Cgroups {
+        Cgroups::new(self.rights.cgroup(), &self.host_id)
+    }
 }
 
 /// Where a sandbox is.
@@ -113,11 +119,14 @@ impl Driver {
             let home = owner_home.map(Path::to_owned);
             std::thread::spawn(move || toolchains::find_all(home.as_deref()))
         };
-        fs::create_dir_all(paths.run_dir.join("stage")).map_err(StepError::at("make the stage"))?;
+        paths.cgroups().prepare().map_err(StepError::at("prepare the cgroups"))?;
         let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent)
             .map_err(StepError::at("build the root directory"))?;
         let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;
-        Ok(Self::Contained(Contained { paths, root, toolchains }))
+        let mut used = vec![paths.run_dir.as_path(), paths.data_dir.as_path()];
+        used.extend(toolchains.iter().map(|toolchain| toolchain.prefix.as_path()));
+        let stage = paths.rights.stage(&paths.run_dir, &used).map_err(StepError::at("find a place for the stage"))?;
+        Ok(Self::Contained(Contained { paths, root, stage, toolchains }))
     }
 
     /// No isolation: the agent is a plain child process.
@@ -130,7 +139,7 @@ impl Driver {
     #[must_use]
     pub fn isolation(&self) -> &'static str {
         match self {
-            Self::Contained(_) => "hardened-container",
+            Self::Contained(contained) => contained.paths.rights.isolation(),
             Self::Plain(_) => "none",
         }
     }
@@ -149,7 +158,8 @@ impl Driver {
     pub fn reserve(&self, sandbox_id: Uuid, dir: &Path) -> Result<Slot, StepError> {
         let (place, range) = match self {
             Self::Contained(Contained { paths, .. }) => {
-                let range = Range::claim(&paths.ranges, &paths.host_id, sandbox_id, dir)
+                let ranges = paths.rights.ids().ranges();
+                let range = Range::claim(&paths.ranges, ranges, &paths.host_id, sandbox_id, dir)
                     .map_err(StepError::at("take a range of user ids"))?;
                 (Place::Contained { n: range.number() }, Some(range))
             }
@@ -205,8 +215,9 @@ impl Driver {
     pub fn users(&self, slot: &Slot) -> (u32, Span<u32>) {
         match slot.place {
             Place::Contained { n } => {
-                let base = ranges::base(n);
-                (base + super::bundle::USER, base..base + ranges::RANGE_IDS)
+                let ids = self.paths().rights.ids();
+                let base = ids.base(n);
+                (base + super::bundle::USER, base..base + ids.each())
             }
             Place::Plain => {
                 let me = rustix::process::geteuid().as_raw();
@@ -253,8 +264,13 @@ impl Driver {
     pub fn usage(&self, slot: &Slot, init: ProcessRef) -> io::Result<Usage> {
         match slot.place {
             Place::Contained { n } => {
-                let mut usage = Cgroup::new(&self.paths().host_id, n)?.usage()?;
-                usage.disk_bytes = disk::used_bytes(Path::new(&format!("/proc/{}/root/workspace", init.pid)))?;
+                let mut usage = self.paths().cgroups().sandbox(n)?.usage()?;
+                let files = slot.dir.join(disk::FILES).join(disk::UPPER);
+                usage.disk_bytes = if files.exists() {
+                    disk::measure(&files)
+                } else {
+                    disk::used_bytes(Path::new(&format!("/proc/{}/root/workspace", init.pid)))?
+                };
                 Ok(usage)
             }
             Place::Plain => plain::usage(init, &slot.dir),
@@ -265,9 +281,9 @@ impl Driver {
     #[must_use]
     pub fn oom_kills(&self, slot: &Slot) -> u64 {
         match slot.place {
-            Place::Contained { n } => Cgroup::new(&self.paths().host_id, n)
-                .and_then(|cgroup| cgroup.usage())
-                .map_or(0, |usage| usage.oom_kills),
+            Place::Contained { n } => {
+                self.paths().cgroups().sandbox(n).and_then(|cgroup| cgroup.usage()).map_or(0, |usage| usage.oom_kills)
+            }
             Place::Plain => 0,
         }
     }
@@ -278,7 +294,7 @@ impl Driver {
     /// What the kernel said.
     pub fn freeze(&self, slot: &Slot, init: ProcessRef, frozen: bool) -> io::Result<()> {
         match slot.place {
-            Place::Contained { n } => Cgroup::new(&self.paths().host_id, n)?.freeze(frozen),
+            Place::Contained { n } => self.paths().cgroups().sandbox(n)?.freeze(frozen),
             Place::Plain => plain::freeze(init, &slot.dir, frozen),
         }
     }
@@ -287,7 +303,7 @@ impl Driver {
     #[must_use]
     pub fn is_frozen(&self, slot: &Slot) -> bool {
         match slot.place {
-            Place::Contained { n } => Cgroup::new(&self.paths().host_id, n).is_ok_and(|cgroup| cgroup.is_frozen()),
+            Place::Contained { n } => self.paths().cgroups().sandbox(n).is_ok_and(|cgroup| cgroup.is_frozen()),
             Place::Plain => false,
         }
     }
@@ -299,7 +315,7 @@ impl Driver {
     pub fn stop(&self, slot: &Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
         match slot.place {
             Place::Contained { n } => {
-                let cgroup = Cgroup::new(&self.paths().host_id, n).map_err(StepError::at("find the cgroup"))?;
+                let cgroup = self.paths().cgroups().sandbox(n).map_err(StepError::at("find the cgroup"))?;
                 cgroup.kill().map_err(StepError::at("kill the sandbox's processes"))?;
                 if let Some(init) = init {
                     init.finish(END_LIMIT).map_err(StepError::at("kill the init"))?;
@@ -313,7 +329,7 @@ impl Driver {
             }
         }
         remove_dir(&self.scratch(slot).join("runtime")).map_err(StepError::at("remove the runtime's state"))?;
-        disk::wait_free(&slot.dir.join("disk.img")).map_err(StepError::at("wait for the disk"))
+        disk::wait_free(&slot.dir.join(disk::IMAGE)).map_err(StepError::at("wait for the disk"))
     }
 
     /// Ends a sandbox and removes all of it but its directory on the host's disk. Can be done again after a failure, and
@@ -324,12 +340,7 @@ impl Driver {
     pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
         self.stop(slot, init)?;
         remove_dir(&self.scratch(slot)).map_err(StepError::at("remove the run directory"))?;
-        match fs::remove_file(slot.dir.join("disk.img")) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StepError::at("remove the disk")(error));
-            }
-            _ => {}
-        }
+        disk::remove(&slot.dir).map_err(StepError::at("remove the disk"))?;
         if let Some(range) = slot.range.take() {
             range.release().map_err(StepError::at("give back the range of user ids"))?;
         }
@@ -346,7 +357,7 @@ impl Driver {
             disk::sweep(&contained.spares()).map_err(StepError::at("remove half-made spare disks"))?;
         }
         let paths = self.paths();
-        let mut orphans = cgroup::numbers(&paths.host_id);
+        let mut orphans = paths.cgroups().numbers();
         orphans.extend(
             fs::read_dir(&paths.run_dir)
                 .into_iter()
@@ -357,7 +368,7 @@ impl Driver {
         orphans.dedup();
         orphans.retain(|n| !known.contains(n));
         for n in &orphans {
-            if let Ok(cgroup) = Cgroup::new(&paths.host_id, *n) {
+            if let Ok(cgroup) = paths.cgroups().sandbox(*n) {
                 cgroup.destroy().map_err(StepError::at("remove an orphaned cgroup"))?;
             }
             remove_dir(&paths.run_dir.join(n.to_string())).map_err(StepError::at("remove an orphan's directory"))?;
@@ -371,15 +382,17 @@ impl Driver {
     /// Which step failed.
     pub fn refill(&self, disk_bytes: u64) -> Result<(), StepError> {
         match self {
-            Self::Contained(contained) => disk::refill(&contained.spares(), disk_bytes),
-            Self::Plain(_) => Ok(()),
+            Self::Contained(contained) if contained.paths.rights == Rights::Root => {
+                disk::refill(&contained.spares(), disk_bytes)
+            }
+            Self::Contained(_) | Self::Plain(_) => Ok(()),
         }
     }
 
     /// Removes what the host has in its run directory beside its sockets and its sandboxes. Only when it has none.
     pub fn leave_nothing(&self) {
         let paths = self.paths();
-        cgroup::remove_host(&paths.host_id);
+        paths.cgroups().remove();
         for name in ["stage", "skeletons"] {
             // What can't be removed is found again by the next host.
             let _ = fs::remove_dir_all(paths.run_dir.join(name));

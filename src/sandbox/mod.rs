@@ -17,8 +17,11 @@ mod loopback;
 pub mod plain;
 pub mod probe;
 pub mod process;
+mod program;
 pub mod ranges;
 pub mod request;
+pub mod rights;
+pub mod rootless;
 mod runtime;
 pub mod seccomp;
 pub mod skeleton;
@@ -27,4 +30,5 @@ pub mod toolchains;
 
 pub use atomic::write_atomically;
 pub use driver::{Driver, StepError};
+pub use program::this_program;
 pub use runtime::runtime_main;

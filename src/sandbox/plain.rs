@@ -13,12 +13,10 @@ use std::{
 use playhouse_protocol::host::{SandboxSpec, TOKEN_FD, Usage};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{StepError, process::ProcessRef};
+use super::{StepError, disk, process::ProcessRef};
 
 /// How long a killed agent may take to be dead.
 const END_LIMIT: Duration = Duration::from_secs(1);
-/// Entries that measuring a disk looks at, at most: this runs every two seconds.
-const MEASURED_ENTRIES: usize = 20_000;
 
 /// Starts the agent.
 pub(super) fn start(agent: &Path, dir: &Path, sockets: &Path, spec: &SandboxSpec) -> Result<ProcessRef, StepError> {
@@ -122,25 +120,12 @@ pub(super) fn usage(init: ProcessRef, dir: &Path) -> io::Result<Usage> {
     let members = members(init, dir)?;
     let ticks = rustix::param::clock_ticks_per_second().max(1);
     let page = rustix::param::page_size() as u64;
-    let mut budget = MEASURED_ENTRIES;
     Ok(Usage {
         cpu_micros: members.iter().map(|entry| entry.cpu_ticks).sum::<u64>() * 1_000_000 / ticks,
         memory_bytes: members.iter().map(|entry| entry.resident_pages).sum::<u64>() * page,
-        disk_bytes: measure(dir, &mut budget),
+        disk_bytes: disk::measure(dir),
         oom_kills: 0,
     })
-}
-
-fn measure(dir: &Path, budget: &mut usize) -> u64 {
-    let Ok(entries) = fs::read_dir(dir) else { return 0 };
-    let mut bytes = 0;
-    for entry in entries.flatten() {
-        let Some(rest) = budget.checked_sub(1) else { break };
-        *budget = rest;
-        let Ok(found) = entry.metadata() else { continue };
-        bytes += if found.is_dir() { measure(&entry.path(), budget) } else { found.len() };
-    }
-    bytes
 }
 
 fn signal_all(entries: &[Entry], signal: Signal) {

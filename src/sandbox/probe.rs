@@ -22,21 +22,24 @@ impl std::fmt::Display for Lack {
     }
 }
 
-fn lack(what: &str, how: &str) -> Option<Lack> {
+pub(super) fn lack(what: &str, how: &str) -> Option<Lack> {
     Some(Lack { what: what.to_owned(), how: how.to_owned() })
 }
 
-fn read(path: &str) -> Option<String> {
+pub(super) fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-/// Everything without which no sandbox can be made here.
+/// Everything without which root can't make sandboxes here.
 #[must_use]
 pub fn lacking() -> Vec<Lack> {
-    [root(), user_namespaces(), cgroups(), loop_devices(), mkfs(), ext4(), seccomp(), own_program()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let roots = [root(), cgroups(), loop_devices(), mkfs(), ext4()];
+    roots.into_iter().flatten().chain(for_everybody()).collect()
+}
+
+/// Everything without which nobody can.
+pub(super) fn for_everybody() -> Vec<Lack> {
+    [user_namespaces(), seccomp(), own_program()].into_iter().flatten().collect()
 }
 
 /// What isolates sandboxes here, or what is missing, one line each.
@@ -52,7 +55,11 @@ fn root() -> Option<Lack> {
     if rustix::process::geteuid().is_root() {
         None
     } else {
-        lack("root", "start playhouse with sudo: it mounts disks and limits resources, and drops all of it inside")
+        lack(
+            "root",
+            "start playhouse with sudo: it mounts disks and limits resources, and drops all of it inside; or do without, by \
+             --rootless",
+        )
     }
 }
 
@@ -129,7 +136,12 @@ fn own_program() -> Option<Lack> {
 /// Something that should be looked at, without which sandboxes work all the same.
 #[must_use]
 pub fn advice() -> Vec<Lack> {
-    [apparmor(), swap(), inotify(), v2_devices()].into_iter().flatten().collect()
+    common_advice().into_iter().chain(swap()).collect()
+}
+
+/// Of that, what concerns everybody.
+pub(super) fn common_advice() -> Vec<Lack> {
+    [inotify(), v2_devices()].into_iter().flatten().collect()
 }
 
 /// The AppArmor profile that lets programs make user namespaces where that is restricted, for `program`.
@@ -140,17 +152,21 @@ pub fn apparmor_profile(program: &str) -> String {
     )
 }
 
-/// Ubuntu's restriction of user namespaces. Root is exempt, so this matters to `--rootless` alone.
+/// Ubuntu's restriction of user namespaces, unless a profile exempts this program. Root is exempt, so this matters to
+/// `--rootless` alone.
 #[must_use]
 pub fn apparmor_restricts() -> bool {
     read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1")
+        && read("/proc/self/attr/current").is_none_or(|profile| profile == "unconfined")
 }
 
-fn apparmor() -> Option<Lack> {
-    if apparmor_restricts() && !rustix::process::geteuid().is_root() {
+pub(super) fn apparmor() -> Option<Lack> {
+    if apparmor_restricts() {
         lack(
-            "AppArmor restricts user namespaces",
-            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or put the profile below into /etc/apparmor.d/playhouse",
+            "user namespaces: AppArmor restricts them",
+            "put the profile that `playhouse doctor --rootless` prints into /etc/apparmor.d/playhouse and load it with `sudo \
+             apparmor_parser -r /etc/apparmor.d/playhouse`; or, for all programs, sudo sysctl -w \
+             kernel.apparmor_restrict_unprivileged_userns=0",
         )
     } else {
         None

@@ -1,4 +1,4 @@
-//! Ranges of 65 536 user ids, one per sandbox, so that no two sandboxes of a machine share a user.
+//! Ranges of user ids, one per sandbox, so that no two sandboxes of a machine share a user.
 //!
 //! A range's number `n` is also part of its sandbox's cgroup and socket paths. Several hosts may run on one machine:
 //! they settle by a lock on a file per number, whose content outlives the host that took it, since its sandbox does.
@@ -15,17 +15,43 @@ use uuid::Uuid;
 
 use super::process::ProcessRef;
 
-/// How many ids a range has.
-pub const RANGE_IDS: u32 = 65_536;
-/// The first id of range 0. What useradd gives out as subordinate ids lies far below.
-const FIRST_ID: u32 = 1_000_000_000;
-/// How many ranges there are below 2³² − 1, which is no id.
-pub const RANGES: u32 = (u32::MAX - FIRST_ID) / RANGE_IDS;
+/// The ids that a host has for its sandboxes, in ranges of the same length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ids {
+    first: u32,
+    each: u32,
+    ranges: u32,
+}
 
-/// The host's id of a range's user 0.
-#[must_use]
-pub const fn base(n: u32) -> u32 {
-    FIRST_ID + n * RANGE_IDS
+impl Ids {
+    /// Root's: what useradd gives out as subordinate ids lies far below the first, and the last is below 2³² − 1, which is
+    /// no id.
+    pub const MACHINE: Self = Self { first: 1_000_000_000, each: 65_536, ranges: (u32::MAX - 1_000_000_000) / 65_536 };
+
+    /// Those of a user namespace with so many subordinate ids from 1 on. A user usually has 65 536 for all sandboxes, so
+    /// each gets as few as it needs: up to its own user's, 1000.
+    #[must_use]
+    pub const fn subordinate(count: u32) -> Self {
+        Self { first: 1, each: 1024, ranges: count / 1024 }
+    }
+
+    /// The first id of a range: its user 0.
+    #[must_use]
+    pub const fn base(self, n: u32) -> u32 {
+        self.first + n * self.each
+    }
+
+    /// How many ids each range has.
+    #[must_use]
+    pub const fn each(self) -> u32 {
+        self.each
+    }
+
+    /// How many ranges there are.
+    #[must_use]
+    pub const fn ranges(self) -> u32 {
+        self.ranges
+    }
 }
 
 /// Who has a range.
@@ -53,22 +79,22 @@ pub struct Range {
 }
 
 impl Range {
-    /// Takes the first free range in the lock directory `dir`.
+    /// Takes the first free of so many ranges in the lock directory `dir`.
     ///
     /// # Errors
     /// What the file system said, or that all are taken.
-    pub fn claim(dir: &Path, host_id: &str, sandbox_id: Uuid, state: &Path) -> io::Result<Self> {
+    pub fn claim(dir: &Path, ranges: u32, host_id: &str, sandbox_id: Uuid, state: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         // Two sandboxes that are made at once mostly start looking at different numbers.
         let start = (sandbox_id.as_u128() % 64) as u32;
-        for step in 0..RANGES {
-            let n = (start + step) % RANGES;
+        for step in 0..ranges {
+            let n = (start + step) % ranges;
             let holder = Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init: None };
             if let Some(range) = Self::take(dir, n, holder, |before| !before.lives())? {
                 return Ok(range);
             }
         }
-        Err(io::Error::other("all ranges of user ids are taken"))
+        Err(io::Error::other(format!("all {ranges} ranges of user ids are taken: end sandboxes")))
     }
 
     /// Takes back the range that a sandbox of this host was given before.
@@ -145,7 +171,25 @@ mod tests {
 
     #[test]
     fn the_last_range_ends_below_the_id_that_is_none() {
-        assert!(base(RANGES - 1).checked_add(RANGE_IDS - 1).is_some_and(|last| last < u32::MAX));
+        let ids = Ids::MACHINE;
+        assert!(ids.base(ids.ranges() - 1).checked_add(ids.each() - 1).is_some_and(|last| last < u32::MAX));
+    }
+
+    #[test]
+    fn subordinate_ranges_hold_the_sandboxs_user_and_end_with_the_last_id() {
+        let ids = Ids::subordinate(65_536);
+        assert_eq!((ids.base(0), ids.ranges()), (1, 64));
+        assert!(ids.each() > crate::sandbox::bundle::USER);
+        assert_eq!(ids.base(63) + ids.each() - 1, 65_536);
+        assert_eq!(Ids::subordinate(1000).ranges(), 0);
+    }
+
+    #[test]
+    fn when_all_are_taken_that_is_said() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _one = Range::claim(dir.path(), 1, "a", Uuid::from_u128(7), dir.path()).expect("free");
+        let error = Range::claim(dir.path(), 1, "a", Uuid::from_u128(8), dir.path()).expect_err("taken");
+        assert!(error.to_string().contains("taken"));
     }
 
     #[test]
@@ -154,20 +198,20 @@ mod tests {
         let state = dir.path().join("state");
         fs::write(&state, "").expect("written");
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(65));
-        let held = Range::claim(dir.path(), "a", one, &state).expect("free");
+        let held = Range::claim(dir.path(), 100, "a", one, &state).expect("free");
         let n = held.number();
-        let other = Range::claim(dir.path(), "b", two, &state).expect("free");
+        let other = Range::claim(dir.path(), 100, "b", two, &state).expect("free");
         assert_ne!(other.number(), n, "locked");
         drop(held);
-        let third = Range::claim(dir.path(), "b", one, &state).expect("free");
+        let third = Range::claim(dir.path(), 100, "b", one, &state).expect("free");
         assert_ne!(third.number(), n, "its host died, its state is there");
         assert!(Range::reclaim(dir.path(), n, "a", two, &state, None).is_err(), "another's");
         let mut back = Range::reclaim(dir.path(), n, "a", one, &state, None).expect("its own");
         back.note_init(ProcessRef::of(std::process::id().cast_signed()).expect("this process")).expect("written");
         drop(back);
         fs::remove_file(&state).expect("removed");
-        assert_ne!(Range::claim(dir.path(), "b", one, &state).expect("free").number(), n, "its init lives");
+        assert_ne!(Range::claim(dir.path(), 100, "b", one, &state).expect("free").number(), n, "its init lives");
         Range::reclaim(dir.path(), n, "a", one, &state, None).expect("its own").release().expect("given back");
-        assert_eq!(Range::claim(dir.path(), "b", one, &state).expect("free").number(), n);
+        assert_eq!(Range::claim(dir.path(), 100, "b", one, &state).expect("free").number(), n);
     }
 }

@@ -6,7 +6,7 @@ use playhouse_protocol::handshake::Token;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::process::ProcessRef;
+use super::{disk::Disk, process::ProcessRef};
 
 /// The longest request, in bytes.
 pub const REQUEST_BYTES: u64 = 256 * 1024;
@@ -18,12 +18,14 @@ pub struct Request {
     pub sandbox_id: Uuid,
     /// The host's id of its user 0.
     pub first_id: u32,
-    /// The formatted image of its disk.
-    pub disk: PathBuf,
+    /// How many ids it has.
+    pub ids: u32,
+    /// What carries its disk.
+    pub disk: Disk,
     /// The skeleton that is its root.
     pub root: PathBuf,
-    /// An empty directory of the host, the same for all sandboxes: in its own mount namespace the request's process
-    /// mounts there what the sandbox will see and what the sandbox's users may not walk to.
+    /// A directory of the host, the same for all sandboxes: in its own mount namespace the request's process mounts there
+    /// what the sandbox will see and what the sandbox's users may not walk to.
     pub stage: PathBuf,
     /// A directory for this request's own files: the bundle, the runtime's state.
     pub scratch: PathBuf,

@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use playhouse_protocol::host::TOKEN_FD;
 
 use super::{
-    StepError, bundle, escape,
+    StepError, bundle, cgroup, escape,
     executor::Filtered,
     process::ProcessRef,
     request::{REQUEST_BYTES, Reply, Request},
@@ -78,6 +78,7 @@ fn run() -> Result<ProcessRef, StepError> {
         .map_err(|error| StepError::new("make the container", chain(&error)))?;
     let pid = container.pid().ok_or_else(|| StepError::new("make the container", "it has no init"))?.as_raw();
     loopback_up(pid).map_err(StepError::at("bring the loopback interface up"))?;
+    cgroup::verify_member(pid, &request.cgroup).map_err(StepError::at("check the limits"))?;
     // Before the start, so that the number is certain to be the init's.
     let init = ProcessRef::of(pid).ok_or_else(|| StepError::new("start the init", "it ended"))?;
     container.start().map_err(|error| StepError::new("start the init", chain(&error)))?;

@@ -21,7 +21,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{LogFormat, Settings};
+use super::Failure;
+use crate::{
+    config::{LogFormat, Settings},
+    sandbox::{rootless, this_program},
+};
 
 /// The file whose lock makes a process the host.
 const LOCK: &str = "host.lock";
@@ -56,13 +60,23 @@ pub(crate) struct OwnHost {
 }
 
 impl OwnHost {
-    /// Of these settings. Says in words when it needs root and can't be it; asks for a password once, where a person is
-    /// there to give it.
-    pub(crate) async fn new(settings: &Settings, data_dir: &Path) -> Self {
-        let needs_root = !settings.insecure_no_sandbox && !settings.rootless;
+    /// Of these settings. Where it needs root it asks for a password once, if a person is there to give it.
+    ///
+    /// # Errors
+    /// What is missing to make sandboxes.
+    pub(crate) async fn new(settings: &Settings, data_dir: &Path) -> Result<Self, Failure> {
         let is_root = rustix::process::geteuid().is_root();
-        let launch = if needs_root && !is_root { by_sudo().await } else { Launch::Direct };
-        Self { data_dir: data_dir.to_owned(), arguments: arguments(settings, data_dir), launch }
+        let launch = if settings.insecure_no_sandbox {
+            Launch::Direct
+        } else if settings.rootless {
+            super::without_root(rootless::lacking())?;
+            Launch::Direct
+        } else if is_root {
+            Launch::Direct
+        } else {
+            by_sudo(is_taken(data_dir)).await?
+        };
+        Ok(Self { data_dir: data_dir.to_owned(), arguments: arguments(settings, data_dir), launch })
     }
 
     /// Starts the host whenever there is none, until `stop`. The host itself stays.
@@ -157,28 +171,40 @@ fn arguments(settings: &Settings, data_dir: &Path) -> Vec<OsString> {
     arguments
 }
 
-/// Where this program lies. One that was replaced since it started is named as it was.
-pub(super) fn this_program() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    let shown = path.to_string_lossy();
-    Ok(shown.strip_suffix(" (deleted)").map_or_else(|| path.clone(), PathBuf::from))
-}
-
-async fn by_sudo() -> Launch {
-    if asks(&["-n", "true"], false).await {
-        return Launch::Sudo;
+/// One that is `here` already was started by someone who could; should it end, sudo is asked then.
+async fn by_sudo(here: bool) -> Result<Launch, Failure> {
+    if here || asks(&["-n", "true"], false).await {
+        return Ok(Launch::Sudo);
     }
     if io::stdin().is_terminal() && sudo_is_there() {
         eprintln!("Sandboxes need root on this machine, so their host is started by sudo.");
         if asks(&["-v"], true).await {
-            return Launch::Sudo;
+            return Ok(Launch::Sudo);
         }
     }
-    eprintln!(
-        "The host is started without root and may be unable to isolate programs: start `playhouse serve` as root, \
-         start `sudo playhouse host` yourself (with the same --data-dir; and --no-host here), or see `playhouse doctor`."
-    );
-    Launch::Direct
+    let why = if sudo_is_there() { "sudo asks for a password that nobody is here to give" } else { "there is no sudo" };
+    Err(Failure::lacking(format!(
+        "sandboxes need root on this machine, and {why}: install sudo and be allowed to use it, start `playhouse host` as \
+         root with the same --data-dir first, start `playhouse serve` as root, or use --rootless (`playhouse doctor \
+         --rootless` says whether it works here)"
+    )))
+}
+
+/// Whether somebody is the host.
+fn is_taken(data_dir: &Path) -> bool {
+    let Ok(file) = open_lock(data_dir) else { return false };
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+/// Opens the host's lock. A host that was started by another user first made it that user's: it can be locked all the same.
+fn open_lock(data_dir: &Path) -> io::Result<File> {
+    let path = data_dir.join(LOCK);
+    match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)
+        }
+        other => other,
+    }
 }
 
 async fn asks(arguments: &[&str], aloud: bool) -> bool {
@@ -213,8 +239,7 @@ fn last_line(path: &Path) -> io::Result<String> {
 
 /// Waits until nobody is the host. The system wakes a thread for it, so a host that dies is noticed at once.
 async fn free(data_dir: &Path) -> io::Result<()> {
-    let path = data_dir.join(LOCK);
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let file = open_lock(data_dir)?;
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
         return Ok(());
     }

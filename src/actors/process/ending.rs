@@ -53,6 +53,7 @@ impl Shell {
     /// Goes on towards the end, if there is one and nothing is in its way.
     pub(super) fn settle(&mut self) {
         let end = self.tail.received();
+        let bytes = self.tail.bytes_up_to(end);
         let Some(life) = &mut self.life else { return };
         if let Some(exit) = &self.exit
             && self.lose_to.is_none()
@@ -65,7 +66,7 @@ impl Shell {
                 self.exit = None;
                 return self.gap(expected, found);
             }
-            life.end(outcome_of(exit, end, clock::now()));
+            life.end(outcome_of(exit, end, bytes, clock::now()));
             let answered = self.inputs.end();
             self.answer_inputs(answered);
         }
@@ -125,9 +126,11 @@ impl Shell {
         self.waiting_end.push(reply);
         (self.link, self.pace, self.on_link, self.lose_to) = (None, None, false, None);
         let last = self.tail.received();
+        let bytes = self.tail.bytes_up_to(last);
         let Some(life) = &mut self.life else { return };
         // An exit that was told and could not be reached, for a gap, counts for nothing: nobody can fill it now.
-        if life.end(Outcome { exit_code: None, signal: None, reason: Some(reason), finished_at: clock::now(), last }) {
+        let (reason, finished_at) = (Some(reason), clock::now());
+        if life.end(Outcome { exit_code: None, signal: None, reason, finished_at, last, bytes: Some(bytes) }) {
             self.exit = None;
             let answered = self.inputs.end();
             self.answer_inputs(answered);

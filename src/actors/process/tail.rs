@@ -49,6 +49,8 @@ pub struct Tail {
     stored_position: u64,
     received: EventId,
     position: u64,
+    /// The bytes of everything before the actor started.
+    origin: u64,
     cost: usize,
     unstored_cost: usize,
 }
@@ -65,9 +67,23 @@ impl Tail {
             stored_position: 0,
             received: end,
             position: 0,
+            origin: 0,
             cost: 0,
             unstored_cost: 0,
         }
+    }
+
+    /// The log has so many bytes up to its end.
+    #[must_use]
+    pub const fn behind(mut self, bytes: u64) -> Self {
+        self.origin = bytes;
+        self
+    }
+
+    /// The bytes of all events up to `cursor`, for one that is not before the tail's start.
+    #[must_use]
+    pub fn bytes_up_to(&self, cursor: EventId) -> u64 {
+        self.origin + self.position_at(cursor)
     }
 
     /// Viewers up to here find nothing here; they read the log.

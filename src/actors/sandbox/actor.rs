@@ -13,12 +13,14 @@ use uuid::Uuid;
 
 use super::{
     Fate, Sandbox, SandboxCommand, SandboxMessage,
+    once::Once,
     state::{AGENT_SILENT, Effect, Event, Phase, Record},
 };
 use crate::{
     actors::{
         Code, Node, Refused,
         agent_link::{self, LinkRef},
+        idempotency::Key,
         views::{SandboxView, UsageView},
         workspace::{SaveOutcome, WorkspaceMessage},
     },
@@ -56,6 +58,7 @@ impl Entity for Sandbox {
             newest_link: None,
             away_since: Instant::now(),
             usage: Usage::default(),
+            once: Once::load(&activated.rows)?,
             command_id: None,
             freeze_id: None,
             saving: 0,
@@ -87,6 +90,7 @@ struct State {
     /// Since when its agent could have linked and has not.
     away_since: Instant,
     usage: Usage,
+    once: Once,
     command_id: Option<Uuid>,
     freeze_id: Option<Uuid>,
     /// The newest saving's number.
@@ -187,8 +191,20 @@ impl State {
         if let Some(record) = &self.record {
             commit.put_json(ROW, record);
         }
+        self.once.add_to(&mut commit, clock::now());
         let partition = Partition { kind: Kind::Sandbox, id: self.id };
         self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
+        self.once.landed();
+        Ok(())
+    }
+
+    async fn remove(&mut self) -> Result<(), ActorProcessingErr> {
+        let partition = Partition { kind: Kind::Sandbox, id: self.id };
+        let commit = Commit { drop_partition: true, ..Commit::default() };
+        self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
+        self.record = None;
+        self.once = Once::default();
+        self.node.host_entity().forget(self.id).await;
         Ok(())
     }
 
@@ -209,6 +225,10 @@ impl State {
         rand::rng().fill_bytes(&mut token);
         let Some(record) = &mut self.record else { return Ok(()) };
         record.token_hash = handshake::token_hash(&token);
+        // One that was asked for before the host was here could not know.
+        if let Some(Ok(isolation)) = self.node.host.isolation() {
+            record.isolation = isolation;
+        }
         let instance = self.node.settings.instance_types.iter().find(|instance| instance.name == record.instance_type);
         let Some(instance) = instance.or_else(|| self.node.settings.instance_types.first()) else { return Ok(()) };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "thousandths of a few CPUs")]
@@ -347,6 +367,15 @@ impl Actor for SandboxActor {
                 let _ = reply.send(made);
             }
             SandboxMessage::Command { command, reply, .. } => self.command(&myself, state, command, reply).await?,
+            SandboxMessage::Once { user_id, command, idempotency, reply } => {
+                let key = Key::of(user_id, &idempotency);
+                let answer = match state.once.find(&key, &idempotency.fingerprint, clock::now()) {
+                    Some(before) => before,
+                    None => self.once(state, key, idempotency.fingerprint, command).await?,
+                };
+                // As above.
+                let _ = reply.send(answer.and_then(|()| state.view().ok_or_else(|| Code::SandboxNotFound.into())));
+            }
             SandboxMessage::Workspace { reply } => {
                 // As above.
                 let _ = reply.send(state.record.as_ref().map(|record| record.workspace_id));
@@ -359,6 +388,13 @@ impl Actor for SandboxActor {
                     state.waiting_end.push(reply);
                     state.take(Event::End { reason, save }).await?;
                 }
+            }
+            SandboxMessage::Remove { reply } => {
+                if state.record.as_ref().is_some_and(Record::over) {
+                    state.remove().await?;
+                }
+                // As above.
+                let _ = reply.send(());
             }
             SandboxMessage::Saved { number, .. } if number != state.saving => {}
             SandboxMessage::Filled => state.take(Event::Filled).await?,
@@ -455,6 +491,32 @@ impl Actor for SandboxActor {
 }
 
 impl SandboxActor {
+    /// Does a command for the first time under its key; the answer is kept in the commit of its effect.
+    async fn once(
+        &self,
+        state: &mut State,
+        key: Key,
+        fingerprint: String,
+        command: SandboxCommand,
+    ) -> Result<Result<(), Refused>, ActorProcessingErr> {
+        let Some(record) = &state.record else { return Ok(Err(Code::SandboxNotFound.into())) };
+        let (event, answer) = match command {
+            SandboxCommand::Suspend | SandboxCommand::Resume if record.over() => (None, Err(Code::SandboxEnded.into())),
+            SandboxCommand::Suspend => (Some(Event::Suspend), Ok(())),
+            SandboxCommand::Resume => (Some(Event::Resume), Ok(())),
+            SandboxCommand::End => (Some(Event::End { reason: "ended".into(), save: true }), Ok(())),
+            SandboxCommand::Status | SandboxCommand::Token => (None, Ok(())),
+        };
+        state.once.keep(key, fingerprint, &answer, clock::now());
+        if let Some(event) = event {
+            state.take(event).await?;
+        }
+        if state.once.waits() {
+            state.commit().await?;
+        }
+        Ok(answer)
+    }
+
     async fn command(
         &self,
         myself: &ActorRef<SandboxMessage>,
@@ -469,7 +531,7 @@ impl SandboxActor {
         };
         let over = record.over();
         match command {
-            SandboxCommand::Status => {}
+            SandboxCommand::Status | SandboxCommand::Token => {}
             SandboxCommand::End if over => {}
             SandboxCommand::End => {
                 // Answered when it has ended, with what it is then.

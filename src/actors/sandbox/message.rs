@@ -9,7 +9,9 @@ use playhouse_protocol::{
 use ractor::RpcReplyPort;
 use uuid::Uuid;
 
-use crate::actors::{Caller, Refused, Role, agent_link::LinkRef, views::SandboxView, workspace::SaveOutcome};
+use crate::actors::{
+    Caller, Idempotency, Refused, Role, agent_link::LinkRef, views::SandboxView, workspace::SaveOutcome,
+};
 
 /// What is asked of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum SandboxCommand {
     Suspend,
     /// Let its programs go on.
     Resume,
+    /// A token for its stream is wanted: all of it that is kept is that it was asked for.
+    Token,
 }
 
 /// What may have ended one of its programs.
@@ -58,6 +62,17 @@ pub enum SandboxMessage {
         /// How it is then.
         reply: RpcReplyPort<Result<SandboxView, Refused>>,
     },
+    /// A caller's command under an idempotency key: done once, however often it is asked.
+    Once {
+        /// Whose key it is.
+        user_id: Uuid,
+        /// What.
+        command: SandboxCommand,
+        /// The key.
+        idempotency: Idempotency,
+        /// How it is then.
+        reply: RpcReplyPort<Result<SandboxView, Refused>>,
+    },
     /// Which workspace it belongs to; `None` when there is no such sandbox.
     Workspace {
         /// The workspace.
@@ -70,6 +85,11 @@ pub enum SandboxMessage {
         /// Whether its files and environment are saved first.
         save: bool,
         /// It has ended.
+        reply: RpcReplyPort<()>,
+    },
+    /// Forget it, if it is over: its rows go.
+    Remove {
+        /// They are gone.
         reply: RpcReplyPort<()>,
     },
     /// The workspace has saved it, or could not.

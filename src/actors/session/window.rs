@@ -59,8 +59,12 @@ impl Window {
         }
     }
 
-    /// The client has shown everything up to this number.
+    /// The client has shown everything up to this number. One that it was not sent is no acknowledgement: how much is on
+    /// its way to a client is never its own claim.
     pub fn acknowledge(&mut self, sequence: u64) {
+        if self.marks.back().is_none_or(|(last, _)| sequence > *last) {
+            return;
+        }
         while let Some((_, sent)) = self.marks.front().filter(|(marked, _)| *marked <= sequence) {
             self.taken = *sent;
             self.marks.pop_front();
@@ -117,7 +121,10 @@ mod tests {
                 prop_assert!(window.taken <= named);
                 prop_assert!(window.marks.len() as u64 <= 2 * (total - window.taken) / MARK_BYTES + 2);
             }
-            window.acknowledge(u64::MAX);
+            let before = window.taken;
+            window.acknowledge(sent.len() as u64);
+            prop_assert_eq!(window.taken, before, "this one was not sent");
+            window.acknowledge(sent.len() as u64 - 1);
             prop_assert_eq!(window.taken, sent[sent.len() - 1]);
         }
 

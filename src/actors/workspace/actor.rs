@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{
     AttachRefused, Attached, Own, Workspace, WorkspaceMessage,
-    idempotency::Key,
     land::{Answer, Asked, Waiting},
     link::Linked,
     lives::Waiter,
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     actors::{
         Caller, Node, Refused, Role,
+        idempotency::Key,
         session::{SessionMessage, SessionRef},
         views::SandboxStatus,
     },
@@ -154,6 +154,9 @@ impl Shell {
         for sandbox in unsettled {
             self.settle(sandbox);
         }
+        for sandbox in self.unseen.clone() {
+            self.tell_owner(sandbox, true);
+        }
         self.look_at_sandboxes();
     }
 
@@ -227,7 +230,7 @@ impl Shell {
     }
 
     fn attach(&mut self, session: SessionRef, caller: Caller, sandbox_id: Uuid) -> Result<Attached, AttachRefused> {
-        let state = self.state.as_ref().ok_or(AttachRefused::NoSandbox)?;
+        let state = self.state.as_ref().filter(|state| !state.meta.deleting).ok_or(AttachRefused::NoSandbox)?;
         let role = state.role(&caller, clock::now()).ok_or(AttachRefused::NotPermitted)?;
         let row = state.sandboxes.get(&sandbox_id).ok_or(AttachRefused::NoSandbox)?;
         let processes = state.processes.iter().filter(|(_, row)| row.sandbox_id == sandbox_id).map(|(id, _)| *id);

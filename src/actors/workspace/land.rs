@@ -14,14 +14,17 @@ use uuid::Uuid;
 use super::{
     WorkspaceAnswer,
     actor::{Shell, store_error},
-    idempotency::{self, Kept},
     own::TaskResult,
     pusher::Item,
     rows,
     state::{Decision, Push},
 };
 use crate::{
-    actors::{Caller, Code, Idempotency, Refused, session::SessionMessage},
+    actors::{
+        Caller, Code, Idempotency, Refused,
+        idempotency::{self, Kept},
+        session::SessionMessage,
+    },
     clock,
     store::{
         blobs::BlobRef,
@@ -179,7 +182,7 @@ impl Shell {
         let key = asked.key();
         if let (Some(key), Some(idempotency), Err(refused), Some(state)) =
             (&key, &asked.idempotency, &answer, self.state.as_mut())
-            && idempotency::kept(&answer)
+            && refused.is_final()
             && refused.code != Code::IdempotencyKeyReused
             // Strangers leave nothing here.
             && state.role(&asked.caller, clock::now()).is_some()
@@ -256,6 +259,10 @@ impl Shell {
         let now = clock::now();
         self.watchers.retain(|_, watcher| {
             let role = state.role(&watcher.caller, now);
+            if state.meta.deleting {
+                watcher.session.tell(SessionMessage::WorkspaceDeleted);
+                return false;
+            }
             if role != Some(watcher.role) {
                 watcher.session.tell(SessionMessage::Role(role));
             }

@@ -23,13 +23,14 @@ use super::{
     WorkspaceMessage,
     pieces::{Piece, Pieces},
     state::Push,
-    tree::{Node as TreeNode, TREE_ENTRIES},
+    tree::Node as TreeNode,
 };
 use crate::{
     actors::{
         Caller, Node, Role,
         agent_link::LinkRef,
         process::{ProcessAnswer, ProcessCommand, ProcessMessage},
+        quota::TREE_ENTRIES,
         views::ProcessStatus,
     },
     store::blobs::{BlobError, BlobRef},

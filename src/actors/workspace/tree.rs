@@ -15,10 +15,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::store::blobs::BlobRef;
-
-/// The most entries of one tree: it is held in memory whole, at some 500 bytes each.
-pub const TREE_ENTRIES: usize = 200_000;
+use crate::{actors::quota::TREE_ENTRIES, store::blobs::BlobRef};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +197,12 @@ impl Tree {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// How many bytes its files have together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().filter_map(|entry| entry.row.node.blob()).map(|blob| blob.size).sum()
     }
 
     /// The entry with this id.

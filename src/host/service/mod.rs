@@ -40,6 +40,8 @@ use crate::sandbox::{
     driver::{Driver, Paths, Slot},
     probe,
     process::ProcessRef,
+    rights::Rights,
+    rootless,
 };
 
 /// Events that may wait; whoever brings more waits too.
@@ -130,7 +132,7 @@ pub async fn run(config: HostConfig) -> Result<(), HostFailure> {
 pub async fn run_with(config: HostConfig, program: PathBuf) -> Result<(), HostFailure> {
     config.check()?;
     let _lock = place::lock(&config.data_dir)?;
-    let run_dir = place::run_dir(&config.data_dir)?;
+    let run_dir = place::run_dir(&config.data_dir, config.rights.user())?;
     // Who finds the control socket finds the other one too.
     let agents = sockets::listen(&run_dir.join(AGENTS_SOCKET), SocketType::SEQPACKET, config.owner_uid)
         .map_err(HostFailure::at("listen on the agents' socket"))?;
@@ -200,6 +202,7 @@ impl Service {
             ranges,
             program,
             agent: config.agent.clone(),
+            rights: config.rights.clone(),
         };
         let (driver, isolation) = driver(config, paths).await;
         if matches!(driver, Driver::Contained(_)) {
@@ -394,7 +397,11 @@ async fn driver(config: &HostConfig, paths: Paths) -> (Driver, Result<String, Ve
     let home = config.owner_uid.and_then(place::home_of);
     let contained = paths.clone();
     let made = tokio::task::spawn_blocking(move || {
-        probe::isolation()?;
+        match contained.rights {
+            Rights::Root => probe::isolation()?,
+            // All that it needs was looked for when it took these rights.
+            Rights::Rootless(_) => tracing::warn!("{}", rootless::NO_QUOTA),
+        }
         Driver::contained(contained, home.as_deref()).map_err(|error| vec![error.to_string()])
     })
     .await

@@ -1,5 +1,7 @@
 //! A sandbox's cgroup: read, frozen, killed and removed here; made and limited by the runtime that starts its init.
 
+pub mod delegated;
+mod tree;
 mod v1;
 mod v2;
 
@@ -10,6 +12,8 @@ use std::{
 };
 
 use playhouse_protocol::host::{Limits, Usage};
+
+pub use tree::{Cgroups, has_swap_limit};
 
 /// Where cgroups are mounted.
 pub const ROOT: &str = "/sys/fs/cgroup";
@@ -42,35 +46,24 @@ pub fn version(root: &Path) -> Option<Version> {
 pub struct Cgroup {
     root: PathBuf,
     version: Version,
-    host_id: String,
-    n: u32,
+    /// Below each hierarchy's root.
+    below: PathBuf,
 }
 
 /// The controllers of v1 that matter here, each a hierarchy of its own.
 const V1_HIERARCHIES: &[&str] = &["freezer", "memory", "cpu", "cpuacct", "pids", "devices", "cpuset", "blkio"];
 
 impl Cgroup {
-    /// The cgroup of sandbox number `n` of a host.
-    ///
-    /// # Errors
-    /// There are no cgroups on this machine.
-    pub fn new(host_id: &str, n: u32) -> io::Result<Self> {
-        let root = PathBuf::from(ROOT);
-        let version = version(&root).ok_or_else(|| io::Error::other("no cgroups are mounted on /sys/fs/cgroup"))?;
-        Ok(Self { root, version, host_id: host_id.to_owned(), n })
-    }
-
     /// Its path below each hierarchy's root, as the runtime takes it.
     #[must_use]
     pub fn path(&self) -> String {
-        format!("/{OURS}/{}/{}", self.host_id, self.n)
+        format!("/{}", self.below.display())
     }
 
     fn dir(&self, hierarchy: &str) -> PathBuf {
-        let below = self.path();
         match self.version {
-            Version::V1 => self.root.join(hierarchy).join(&below[1..]),
-            Version::V2 => self.root.join(&below[1..]),
+            Version::V1 => self.root.join(hierarchy).join(&self.below),
+            Version::V2 => self.root.join(&self.below),
         }
     }
 
@@ -81,13 +74,24 @@ impl Cgroup {
         }
     }
 
+    /// Makes it as far as the runtime doesn't: on v1 that makes and limits all of it, on v2 it sets no swap limit of zero.
+    ///
+    /// # Errors
+    /// What the kernel said.
+    pub fn make(&self) -> io::Result<()> {
+        match self.version {
+            Version::V1 => Ok(()),
+            Version::V2 => v2::make(&self.dir("")),
+        }
+    }
+
     /// Checks that the limits are the kernel's own now: one that could not be set is an error, never silence.
     ///
     /// # Errors
     /// Which one isn't in force.
     pub fn verify(&self, limits: &Limits) -> io::Result<()> {
         match self.version {
-            Version::V1 => v1::verify(&self.root, &self.path()[1..], limits),
+            Version::V1 => v1::verify(&self.root, &self.below, limits),
             Version::V2 => v2::verify(&self.dir(""), limits),
         }
     }
@@ -213,55 +217,19 @@ fn hierarchies(root: &Path) -> Vec<String> {
     V1_HIERARCHIES.iter().filter(|name| root.join(name).is_dir()).map(|name| (*name).to_owned()).collect()
 }
 
-/// The numbers of a host's cgroups that exist, in whatever hierarchy.
-#[must_use]
-pub fn numbers(host_id: &str) -> Vec<u32> {
-    let root = Path::new(ROOT);
-    let below = Path::new(OURS).join(host_id);
-    let dirs = match version(root) {
-        Some(Version::V1) => hierarchies(root).iter().map(|name| root.join(name).join(&below)).collect(),
-        Some(Version::V2) => vec![root.join(&below)],
-        None => Vec::new(),
-    };
-    let mut numbers: Vec<u32> = dirs
-        .iter()
-        .filter_map(|dir| fs::read_dir(dir).ok())
-        .flat_map(|entries| entries.flatten())
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
-}
-
-/// Whether a limit of memory and swap together can be set. Without it, on a machine that swaps, the memory limit alone
-/// would only move what is too much to the swap.
-#[must_use]
-pub fn has_swap_limit() -> bool {
-    let root = Path::new(ROOT);
-    match version(root) {
-        Some(Version::V1) => root.join("memory/memory.memsw.limit_in_bytes").exists(),
-        Some(Version::V2) => Path::new("/proc/swaps").exists(),
-        None => false,
+/// Checks that a process is in the cgroup with this path. The runtime takes it for a trifle if it couldn't move the process
+/// there without root, and then no limit would hold.
+pub(super) fn verify_member(pid: i32, path: &str) -> io::Result<()> {
+    if is_in(&fs::read_to_string(format!("/proc/{pid}/cgroup"))?, path) {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("no limit holds: the sandbox's init is not in the cgroup {path}")))
     }
 }
 
-/// Removes a host's own directory in every hierarchy, if nothing is left in it.
-pub fn remove_host(host_id: &str) {
-    let root = Path::new(ROOT);
-    let below = Path::new(OURS).join(host_id);
-    match version(root) {
-        Some(Version::V1) => {
-            for name in hierarchies(root) {
-                // One that still has a sandbox stays, which is what is wanted.
-                let _ = fs::remove_dir(root.join(name).join(&below));
-            }
-        }
-        Some(Version::V2) => {
-            let _ = fs::remove_dir(root.join(&below));
-        }
-        None => {}
-    }
+/// Whether the lines of a process's cgroups name this one. In a container they may name what lies above it too.
+fn is_in(text: &str, path: &str) -> bool {
+    text.lines().any(|line| line.ends_with(path))
 }
 
 /// The value after `key` in a file of `key value` lines.
@@ -300,6 +268,13 @@ mod tests {
         let text = "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n";
         assert_eq!(keyed(text, "oom_kill"), Some(3));
         assert_eq!(keyed(text, "oom"), None);
+    }
+
+    #[test]
+    fn a_process_is_in_the_cgroup_that_its_lines_name() {
+        let text = "9:memory:/docker/x/playhouse/h/1\n0::/user.slice/a.scope/playhouse/h/1\n";
+        assert!(is_in(text, "/playhouse/h/1"));
+        assert!(!is_in(text, "/playhouse/h/11") && !is_in("", "/playhouse/h/1"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use playhouse_protocol::host::{Limits, Usage};
 
 use super::{cpu_quota, keyed, not_enforced, number, same_bytes};
 
-pub(super) fn verify(root: &Path, below: &str, limits: &Limits) -> io::Result<()> {
+pub(super) fn verify(root: &Path, below: &Path, limits: &Limits) -> io::Result<()> {
     let memory = number(&root.join("memory").join(below).join("memory.limit_in_bytes"))?;
     if !same_bytes(memory, limits.memory_bytes) {
         return Err(not_enforced("memory", limits.memory_bytes, memory));

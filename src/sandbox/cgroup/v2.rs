@@ -1,10 +1,101 @@
 //! cgroup v2: one directory with the files of every controller.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use playhouse_protocol::host::{Limits, Usage};
 
-use super::{cpu_quota, keyed, not_enforced, number, same_bytes};
+use super::{cpu_quota, delegated::missing, keyed, not_enforced, number, same_bytes};
+
+/// What sandboxes are limited by.
+pub(super) const CONTROLLERS: &[&str] = &["cpu", "memory", "pids"];
+/// Where the processes of a cgroup go that is to have limited cgroups below it: the kernel lets it have only one of both.
+const LEAF: &str = "playhouse-host";
+
+/// Makes the cgroups `names`, each below the one before, and has `base` and each of them pass on to those below it what
+/// limits need.
+pub(super) fn pass_on(base: &Path, names: &[&str]) -> io::Result<()> {
+    let mut dir = base.to_owned();
+    enable(&dir, true)?;
+    for name in names {
+        dir.push(name);
+        create(&dir)?;
+        enable(&dir, false)?;
+    }
+    Ok(())
+}
+
+/// Makes a sandbox's own cgroup.
+pub(super) fn make(dir: &Path) -> io::Result<()> {
+    create(dir)?;
+    // The runtime takes a limit of zero for none.
+    let swap = dir.join("memory.swap.max");
+    if swap.exists() { fs::write(swap, "0") } else { Ok(()) }
+}
+
+fn create(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map_err(|error| io::Error::other(format!("{}: {error}", dir.display()))),
+    }
+}
+
+/// The controllers that a cgroup has and that its children don't get yet; an error if it lacks one itself.
+fn to_enable(dir: &Path) -> io::Result<Vec<&'static str>> {
+    let words = |name: &str| fs::read_to_string(dir.join(name));
+    let (has, passes) = (words("cgroup.controllers")?, words("cgroup.subtree_control")?);
+    let lacks = missing(&has);
+    if lacks.is_empty() {
+        return Ok(missing(&passes));
+    }
+    Err(io::Error::other(format!(
+        "the cgroup {} has no {} controller: whoever manages the one above must delegate it",
+        dir.display(),
+        lacks.join(", ")
+    )))
+}
+
+fn enable(dir: &Path, may_empty: bool) -> io::Result<()> {
+    let wanted: Vec<String> = to_enable(dir)?.iter().map(|name| format!("+{name}")).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let write = || fs::write(dir.join("cgroup.subtree_control"), wanted.join(" "));
+    let written = match write() {
+        // It has processes, as the root of a container's cgroups has and a scope that was just made.
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy && may_empty => {
+            empty(dir)?;
+            write()
+        }
+        other => other,
+    };
+    written
+        .map_err(|error| io::Error::other(format!("{} does not pass on {}: {error}", dir.display(), wanted.join(" "))))
+}
+
+/// The cgroup for the processes of another one, made if need be.
+pub(super) fn leaf(dir: &Path) -> io::Result<PathBuf> {
+    let leaf = dir.join(LEAF);
+    create(&leaf)?;
+    Ok(leaf)
+}
+
+/// Moves a cgroup's processes into one below it.
+fn empty(dir: &Path) -> io::Result<()> {
+    let leaf = leaf(dir)?;
+    for pid in fs::read_to_string(dir.join("cgroup.procs"))?.lines() {
+        match fs::write(leaf.join("cgroup.procs"), pid) {
+            // One that ended meanwhile need not move.
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                return Err(io::Error::other(format!("move process {pid} into {}: {error}", leaf.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
 
 pub(super) fn verify(dir: &Path, limits: &Limits) -> io::Result<()> {
     let read = |name: &str| {
@@ -92,6 +183,34 @@ mod tests {
         verify(dir.path(), &LIMITS).expect("all in force");
         put(dir.path(), "memory.swap.max", "max\n");
         assert!(verify(dir.path(), &LIMITS).expect_err("swap").to_string().contains("swap"));
+    }
+
+    #[test]
+    fn controllers_are_passed_on_level_by_level_or_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        put(dir.path(), "cgroup.controllers", "cpuset cpu memory\n");
+        put(dir.path(), "cgroup.subtree_control", "cpu\n");
+        let error = pass_on(dir.path(), &["a"]).expect_err("not delegated").to_string();
+        assert!(error.contains("pids") && error.contains("delegate"), "{error}");
+        put(dir.path(), "cgroup.controllers", "cpuset cpu memory pids\n");
+        assert_eq!(to_enable(dir.path()).expect("delegated"), ["memory", "pids"]);
+        fs::create_dir(dir.path().join("a")).expect("made");
+        for name in ["cgroup.controllers", "cgroup.subtree_control"] {
+            put(&dir.path().join("a"), name, "cpu memory pids\n");
+        }
+        pass_on(dir.path(), &["a"]).expect("passed on");
+        let written = fs::read_to_string(dir.path().join("cgroup.subtree_control")).expect("read");
+        assert_eq!(written, "+memory +pids");
+    }
+
+    #[test]
+    fn no_swap_is_written_and_not_left_to_the_runtime() {
+        let dir = tempfile::tempdir().expect("a directory");
+        make(dir.path()).expect("a kernel that does not count swap");
+        assert!(!dir.path().join("memory.swap.max").exists());
+        put(dir.path(), "memory.swap.max", "max\n");
+        make(dir.path()).expect("made");
+        assert_eq!(fs::read_to_string(dir.path().join("memory.swap.max")).expect("read"), "0");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { FileEntry, Process } from "../api-types.ts";
+import type { FileEntry, Process, Workspace } from "../api-types.ts";
 import { statusText } from "./processes.ts";
 import { reduce } from "./reduce.ts";
 import { type Action, type IdeState, INITIAL } from "./state.ts";
@@ -38,7 +38,7 @@ function process(id: string, status: Process["status"], started_at: string | nul
 
 const stateAfter = (...actions: Action[]): IdeState => actions.reduce(reduce, INITIAL);
 const list = (...files: FileEntry[]): Action => ({ type: "file_list", files });
-const open = (entry: FileEntry): Action => ({ type: "tab_opened", file: entry, unreadable: null });
+const open = (entry: FileEntry): Action => ({ type: "tab_opened", file: entry, unreadable: null, activate: true });
 
 describe("files", () => {
   it("move with all that is below, and open ones keep their tab", () => {
@@ -156,6 +156,7 @@ describe("processes", () => {
     const base = {
       id: "p",
       sandboxId: "s",
+      command: null,
       title: "",
       pty: true,
       complete: true,
@@ -198,6 +199,35 @@ describe("the tree", () => {
     expect(rows.at(-1)).toBe(before.at(-1));
     expect(rows[0]).not.toBe(before[0]);
   });
+});
+
+describe("the sandbox", () => {
+  const workspace = { id: "w", name: "x", role: "owner", sandbox: null } as unknown as Workspace;
+
+  it("is remembered when it has ended, so that why it did can be shown", () => {
+    const ended = { id: "s", status: "terminated", reason: "idle" } as const;
+    const state = stateAfter({ type: "sandbox", sandbox: ended }, { type: "workspace", workspace });
+    expect(state.sandbox).toEqual(ended);
+  });
+});
+
+it("opens a file behind the one in front when it is only restored", () => {
+  const [a, b] = [file("a", "/a"), file("b", "/b")];
+  const state = stateAfter(list(a, b), open(a), { type: "tab_opened", file: b, unreadable: null, activate: false });
+  expect(state.tabs.map((tab) => tab.fileId)).toEqual(["a", "b"]);
+  expect(state.activeFile).toBe("a");
+});
+
+it("asks for the list when a file came with a directory that it does not know", () => {
+  expect(stateAfter({ type: "file_written", file: file("a", "/new/a.txt") }).filesWanted).toBe(1);
+  expect(stateAfter({ type: "file_written", file: file("a", "/a.txt") }).filesWanted).toBe(0);
+});
+
+it("follows uploads to their end", () => {
+  const transfer = { id: 1, label: "x", sent: 1, total: 2 };
+  const state = stateAfter({ type: "transfer", transfer }, { type: "transfer", transfer: { ...transfer, sent: 2 } });
+  expect(state.transfers).toEqual([{ ...transfer, sent: 2 }]);
+  expect(reduce(state, { type: "transfer_over", id: 1 }).transfers).toEqual([]);
 });
 
 it("shows the same notice once", () => {

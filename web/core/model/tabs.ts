@@ -13,7 +13,7 @@ export function reduceTabs(state: IdeState, action: TabAction): IdeState {
   switch (action.type) {
     case "tab_opened": {
       const { file, unreadable } = action;
-      const opened = activate(state, file.id, file.path);
+      const opened = action.activate ? activate(state, file.id, file.path) : state;
       if (state.tabs.some((tab) => tab.fileId === file.id)) return opened;
       const tab: Tab = {
         fileId: file.id,

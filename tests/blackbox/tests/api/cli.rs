@@ -201,6 +201,23 @@ fn doctor_probe_tries_a_real_sandbox() {
     });
 }
 
+/// For root, which these tests are, there is nothing to do without; on cgroup v1 there is no way for anybody.
+#[test]
+fn rootless_is_refused_in_words_where_it_can_not_be() {
+    let directory = tempfile::Builder::new().prefix("ph-").tempdir().expect("a directory");
+    let data = directory.path().to_string_lossy().into_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let serve =
+            ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--rootless", "--data-dir", &data];
+        for command in [&serve[..], &["host", "--rootless", "--data-dir", &data], &["doctor", "--rootless"]] {
+            let done = cli::run(command).await.expect(3);
+            let words = done.stdout + &done.stderr;
+            assert!(words.contains("root") && words.contains("--rootless"), "{command:?}: {words}");
+        }
+    });
+}
+
 #[test]
 fn help_names_every_command() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -312,5 +329,22 @@ fn no_host_serves_the_api_and_refuses_sandboxes() {
             assert!(!answer.header("retry-after").is_empty(), "with Retry-After");
         }
         assert!(os::of_data_dir(arena.server().data(), "host").is_empty(), "no host was started");
+    });
+}
+
+#[test]
+fn a_token_that_can_not_be_is_wrong_usage_and_the_server_stays_well() {
+    on_shared(async |arena| {
+        let data = data_of(arena.server());
+        let create =
+            async |flags: &[&str]| cli::run(&[&["token", "create", "--data-dir", &data][..], flags].concat()).await;
+        for ttl in ["0s", "500ms", "99999999999h", "4000d"] {
+            let _ = create(&["--user", "u", "--ttl", ttl]).await.expect(2);
+        }
+        for name in ["", " ", "a/b", "a\nb", &"x".repeat(65)] {
+            let _ = create(&["--user", name]).await.expect(2);
+            let _ = create(&["--user", "u", "--org", name]).await.expect(2);
+        }
+        let _ = create(&["--user", "u", "--ttl", "3650d"]).await.expect(0);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use playhouse_blackbox::{Options, Stream, frame::Frame, on_own, on_shared, os, shape, stream, wait};
+use playhouse_blackbox::{Options, Stream, cli, frame::Frame, on_own, on_shared, os, shape, stream, wait};
 use serde_json::json;
 
 #[test]
@@ -34,6 +34,27 @@ fn post_sandbox_takes_no_body_too_and_refuses_an_unknown_instance_type() {
         let large =
             other.client.post(&other.path("/sandbox"), json!({"instance_type": "cpu-large"})).await.expect(201).json();
         assert_eq!(large["instance_type"], "cpu-large");
+    });
+}
+
+#[test]
+fn a_sandbox_that_waited_for_its_host_says_what_isolates_it() {
+    on_own(&["--no-host"], async |arena| {
+        let ws = arena.workspace().await;
+        let sandbox = ws.client.post(&ws.path("/sandbox"), json!({})).await.expect(201).json();
+        let data = arena.server().data().to_string_lossy().into_owned();
+        let mut host = std::process::Command::new(cli::binary())
+            .args(["host", "--insecure-no-sandbox", "--data-dir", &data])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect("a host");
+        let status = format!("/api/sandboxes/{}/status", shape::id(&sandbox, "id"));
+        wait::until("the sandbox to know its isolation", async || {
+            (ws.client.get(&status).await.expect(200).json()["isolation"] == "none").then_some(())
+        })
+        .await;
+        assert!(os::kill(host.id(), libc::SIGTERM));
+        host.wait().expect("a host that left");
     });
 }
 

@@ -5,6 +5,8 @@
 mod counters;
 mod crash;
 mod files;
+mod full;
 mod harvest;
 mod orphans;
 mod reconnect;
+mod torn;
