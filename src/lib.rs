@@ -3,6 +3,7 @@
 //! Import direction: `protocol` ← `sandbox` ← `host`; `protocol` ← `cluster`, `store` ← `actors` ← `http` ← `server`.
 
 pub mod clock;
+pub mod invariant;
 pub mod sandbox;
 pub mod host;
 pub mod doctor;

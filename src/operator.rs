@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpStream, time::Instant};
 
 use crate::{
+    actors::Code,
     config::{LoginArgs, OutputFormat, Settings, TokenArgs},
     control::{self, Reply, Request},
     server::{Failure, parts},
@@ -89,6 +90,8 @@ fn print(settings: &Settings, json: Value, text: String) -> String {
 impl From<Reply> for Failure {
     fn from(reply: Reply) -> Self {
         match reply {
+            // The name of a user or an organisation that breaks a rule.
+            Reply::Refused { refused } if refused.code == Code::NameInvalid => Self::wrong(refused.detail),
             Reply::Refused { refused } => Self::failed(refused.detail),
             other => Self::failed(format!("the server answered another question: {other:?}")),
         }

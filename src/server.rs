@@ -59,6 +59,11 @@ impl Failure {
         Self { words: words.into(), exit_code: 1 }
     }
 
+    /// It was asked for wrongly.
+    pub fn wrong(words: impl Into<String>) -> Self {
+        Self { words: words.into(), exit_code: 2 }
+    }
+
     /// The host or a store lacks something.
     pub fn lacking(words: impl Into<String>) -> Self {
         Self { words: words.into(), exit_code: 3 }
@@ -210,9 +215,11 @@ async fn join(task: Option<JoinHandle<()>>) {
 
 fn metrics() -> Result<PrometheusHandle, Failure> {
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATIONS);
-    builder
+    let recorder = builder
         .and_then(PrometheusBuilder::install_recorder)
-        .map_err(|error| Failure::failed(format!("the metrics: {error}")))
+        .map_err(|error| Failure::failed(format!("the metrics: {error}")))?;
+    http::describe_metrics();
+    Ok(recorder)
 }
 
 async fn tidy(metrics: PrometheusHandle) {

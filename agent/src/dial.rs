@@ -10,6 +10,7 @@ use playhouse_protocol::{
     codec::{self, CodecError},
     handshake::{Challenge, HANDSHAKE_BYTES, Hello, Proof, TokenHash, agent_mac, owner_mac, same_mac},
 };
+use playhouse_quiet::QuietStream;
 use rand::Rng;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -73,7 +74,7 @@ impl Dialler {
     }
 
     /// The next try, after its wait: the stream, and the epoch under which its owner commands.
-    pub fn dial(&mut self) -> impl Future<Output = Result<(UnixStream, u64), DialError>> + use<> {
+    pub fn dial(&mut self) -> impl Future<Output = Result<(QuietStream, u64), DialError>> + use<> {
         let wait = self.backoff.next(Instant::now(), &mut rand::rng());
         self.attempt += 1;
         let hello = Hello {
@@ -96,7 +97,7 @@ impl Dialler {
     }
 }
 
-async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Result<(UnixStream, u64), DialError> {
+async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Result<(QuietStream, u64), DialError> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(&codec::encode_prefixed(hello)?).await?;
     let mut prefix = [0; 4];
@@ -112,7 +113,7 @@ async fn prove(socket: &Path, key: &TokenHash, hello: &Hello, seen: u64) -> Resu
     }
     let mac = agent_mac(key, hello, challenge.epoch, &challenge.nonce);
     stream.write_all(&codec::encode_prefixed(&Proof { mac })?).await?;
-    Ok((stream, challenge.epoch))
+    Ok((QuietStream::new(stream)?, challenge.epoch))
 }
 
 /// Doubling waits with jitter, short again after a stream that lived.

@@ -12,8 +12,8 @@ use std::{
 };
 
 use playhouse_protocol::agent::{AgentFrame, NodeFrame, ProcessState};
+use playhouse_quiet::QuietStream;
 use tokio::{
-    net::UnixStream,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
     time::{Instant, sleep_until},
@@ -50,7 +50,7 @@ const PACK_GRACE: Duration = Duration::from_secs(2);
 /// How long after that the pack waits for those that can't be killed.
 const PACK_PATIENCE: Duration = Duration::from_secs(4);
 
-type Dialling = Pin<Box<dyn Future<Output = Result<(UnixStream, u64), DialError>> + Send>>;
+type Dialling = Pin<Box<dyn Future<Output = Result<(QuietStream, u64), DialError>> + Send>>;
 
 enum Event {
     Quit,
@@ -60,7 +60,7 @@ enum Event {
     Idle(Result<(), LinkError>),
     Outbox(AgentFrame),
     Start(playhouse_protocol::agent::Start),
-    Dialled(Result<(UnixStream, u64), DialError>),
+    Dialled(Result<(QuietStream, u64), DialError>),
     Deadline,
 }
 
@@ -194,7 +194,7 @@ impl Engine {
     async fn pump(&mut self) -> Result<(), LinkError> {
         let Some(link) = &mut self.link else { return Ok(()) };
         loop {
-            match poll_fn(|context| Poll::Ready(link.poll_idle(context))).await {
+            match poll_fn(|context| Poll::Ready(link.poll_room(context))).await {
                 Poll::Ready(result) => result?,
                 Poll::Pending => return Ok(()),
             }
@@ -214,8 +214,13 @@ impl Engine {
             };
             match next {
                 Some(frame) => link.send(&frame)?,
-                None => return Ok(()),
+                None => break,
             }
+        }
+        // What the socket does not take now, it is asked about again while the engine waits.
+        match poll_fn(|context| Poll::Ready(link.poll_flush(context))).await {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
         }
     }
 
@@ -230,6 +235,7 @@ impl Engine {
             frame @ (NodeFrame::Settings(_)
             | NodeFrame::Environment { .. }
             | NodeFrame::Manifest { .. }
+            | NodeFrame::Harvest { .. }
             | NodeFrame::Content { .. }
             | NodeFrame::Push { .. }) => self.lane.push(frame, size)?,
             frame @ (NodeFrame::Wanted { .. } | NodeFrame::Reported { .. } | NodeFrame::Flush { .. }) => {
@@ -240,6 +246,7 @@ impl Engine {
                 self.packing = Some(Packing { frame, size, until: Instant::now() + PACK_PATIENCE });
                 self.pack_if_quiet()?;
             }
+            NodeFrame::Copy { tag } => self.lane.now(NodeFrame::Pack { tag }, size)?,
             NodeFrame::Input { process_id, writer, seq, bytes, eof, tag } => {
                 let outcome = self.processes.input(process_id, &writer, seq, &bytes, eof);
                 self.taken.push_back(AgentFrame::InputTaken { process_id, writer, seq, tag, outcome });
@@ -292,7 +299,7 @@ impl Engine {
         soonest.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
     }
 
-    async fn opened(&mut self, stream: UnixStream, epoch: u64) {
+    async fn opened(&mut self, stream: QuietStream, epoch: u64) {
         self.dialling = None;
         self.dialler.connected(epoch);
         self.why_none.clear();
@@ -357,16 +364,16 @@ fn parts(states: Vec<ProcessState>) -> Vec<Vec<ProcessState>> {
     parts
 }
 
-/// What happens on the link: a frame comes, or the one before is handed over.
+/// What happens on the link: a frame comes, or those before are handed over.
 async fn on_link(link: &mut Option<Link>) -> Event {
     let Some(link) = link else { return pending().await };
-    // A link that is not idle here had its frame stopped by a full socket.
-    let is_idle = poll_fn(|context| Poll::Ready(link.poll_idle(context).is_ready())).await;
+    // A link that is not idle here had a frame stopped by a full socket.
+    let is_idle = poll_fn(|context| Poll::Ready(link.poll_flush(context).is_ready())).await;
     if is_idle {
         return Event::Frame(link.receive().await);
     }
     poll_fn(|context| {
-        if let Poll::Ready(result) = link.poll_idle(context) {
+        if let Poll::Ready(result) = link.poll_flush(context) {
             return Poll::Ready(Event::Idle(result));
         }
         let mut receiving = std::pin::pin!(link.receive());
@@ -396,7 +403,7 @@ async fn asked_to_quit(quit: &mut Option<Signal>) {
     }
 }
 
-async fn or_pending(dialling: &mut Option<Dialling>) -> Result<(UnixStream, u64), DialError> {
+async fn or_pending(dialling: &mut Option<Dialling>) -> Result<(QuietStream, u64), DialError> {
     match dialling {
         Some(dialling) => dialling.await,
         None => pending().await,

@@ -1,7 +1,7 @@
 //! One stream to the node after the handshake: frames in and out, one at a time, and whether the node still speaks.
 
 use std::{
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -10,7 +10,8 @@ use playhouse_protocol::{
     agent::{AgentFrame, NodeFrame},
     codec::{self, CodecError, FRAME_BYTES},
 };
-use tokio::{net::UnixStream, time::Instant};
+use playhouse_quiet::QuietStream;
+use tokio::time::Instant;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{self, Message, protocol::Role, protocol::WebSocketConfig},
@@ -23,6 +24,9 @@ pub const BEAT: Duration = Duration::from_secs(1);
 
 /// A node that says nothing for this long is gone.
 pub const SILENCE: Duration = Duration::from_secs(3);
+
+/// Frames are gathered up to this size before they are written: an echo and the word that its key was taken fit.
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
@@ -53,23 +57,25 @@ impl From<tungstenite::Error> for LinkError {
 /// A stream to the node.
 #[derive(Debug)]
 pub struct Link {
-    socket: WebSocketStream<UnixStream>,
+    socket: WebSocketStream<QuietStream>,
+    /// Something sent is not in the node's socket yet.
+    unflushed: bool,
     heard: Instant,
     beat_at: Instant,
 }
 
 impl Link {
     /// Speaks WebSocket on a proven stream.
-    pub async fn new(stream: UnixStream) -> Self {
+    pub async fn new(stream: QuietStream) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
-            .write_buffer_size(0)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
             .max_write_buffer_size(2 * FRAME_BYTES)
             .max_message_size(Some(FRAME_BYTES))
             .max_frame_size(Some(FRAME_BYTES));
         let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(config)).await;
         let now = Instant::now();
-        Self { socket, heard: now, beat_at: now + BEAT }
+        Self { socket, unflushed: false, heard: now, beat_at: now + BEAT }
     }
 
     /// The next frame and its size in bytes. Nothing is lost when this is dropped.
@@ -88,21 +94,36 @@ impl Link {
         }
     }
 
-    /// Whether the frame before was handed over whole, so that another may be sent.
+    /// Whether another frame may be sent: none is stopped by a full socket.
     ///
     /// # Errors
     /// The stream is broken.
-    pub fn poll_idle(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+    pub fn poll_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         self.socket.poll_ready_unpin(context).map_err(LinkError::from)
     }
 
-    /// Sends a frame. To be called when idle: one frame is in flight at a time.
+    /// Hands over what was sent; ready when nothing is left.
+    ///
+    /// # Errors
+    /// The stream is broken.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        if self.unflushed {
+            ready!(self.socket.poll_flush_unpin(context))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends a frame, where there is room. Small ones wait for [`Link::poll_flush`], to reach the node in one piece.
     ///
     /// # Errors
     /// The stream is broken. A frame that is too long is left out with a log line: sending it again would not help.
     pub fn send(&mut self, frame: &AgentFrame) -> Result<(), LinkError> {
         match codec::encode(frame) {
-            Ok(bytes) => Ok(self.socket.start_send_unpin(Message::Binary(bytes.into()))?),
+            Ok(bytes) => {
+                self.unflushed = true;
+                Ok(self.socket.start_send_unpin(Message::Binary(bytes.into()))?)
+            }
             Err(error) => {
                 log::line(format_args!("a frame was left out: {error}"));
                 Ok(())

@@ -6,6 +6,7 @@ use playhouse_protocol::{
     agent::PtySize,
     stream::{CHUNK_BYTES, Stream},
 };
+use playhouse_quiet::{Writer, watched};
 use rustix::io::{Errno, ioctl_fionread};
 use tokio::io::{Interest, unix::AsyncFd};
 use uuid::Uuid;
@@ -55,11 +56,18 @@ struct Wire {
     bell: Bell<Ready>,
 }
 
+/// What a program reads from.
+#[derive(Debug)]
+struct Input {
+    writer: Writer,
+    bell: Bell<Ready>,
+}
+
 /// All of one program's descriptors.
 #[derive(Debug)]
 pub struct Wires {
     outputs: [Option<Wire>; 2],
-    input: Option<Wire>,
+    input: Option<Input>,
     terminal: Option<Arc<AsyncFd<OwnedFd>>>,
 }
 
@@ -72,12 +80,6 @@ const fn index(stream: Stream) -> usize {
     }
 }
 
-fn watched(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the descriptor is owned by what is returned, and nothing closes it before that is dropped.
-    #[allow(unsafe_code, reason = "tokio can't know that a descriptor stays the same; an owned one does")]
-    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
-}
-
 impl Wires {
     /// Watches our ends of a program's streams.
     ///
@@ -88,23 +90,20 @@ impl Wires {
             fd: Arc::clone(fd),
             bell: bells.bell(Ready { process_id, side }),
         };
+        let input = |fd| Input { writer: Writer::new(fd), bell: bells.bell(Ready { process_id, side: Side::Input }) };
         let [stdout, stderr] = STREAMS.map(Side::Output);
         match ends {
             Ends::Terminal(fd) => {
-                let fd = Arc::new(watched(fd, Interest::READABLE | Interest::WRITABLE)?);
-                Ok(Self {
-                    outputs: [Some(wire(&fd, stdout)), None],
-                    input: Some(wire(&fd, Side::Input)),
-                    terminal: Some(fd),
-                })
+                let input = input(fd.try_clone()?);
+                let fd = Arc::new(watched(fd, Interest::READABLE)?);
+                Ok(Self { outputs: [Some(wire(&fd, stdout)), None], input: Some(input), terminal: Some(fd) })
             }
-            Ends::Pipes { input, output, errors } => {
-                let input = Arc::new(watched(input, Interest::WRITABLE)?);
+            Ends::Pipes { input: end, output, errors } => {
                 let output = Arc::new(watched(output, Interest::READABLE)?);
                 let errors = Arc::new(watched(errors, Interest::READABLE)?);
                 Ok(Self {
                     outputs: [Some(wire(&output, stdout)), Some(wire(&errors, stderr))],
-                    input: Some(wire(&input, Side::Input)),
+                    input: Some(input(end)),
                     terminal: None,
                 })
             }
@@ -164,21 +163,18 @@ impl Wires {
     ///
     /// # Errors
     /// The program reads no more.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let wire = self.input.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
-        loop {
-            match wire.fd.try_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                done => return done,
-            }
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        match input.writer.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            done => done,
         }
     }
 
     /// Asks to be told when input can be written.
     pub fn watch_input(&self) {
-        if let Some(wire) = &self.input {
-            wire.bell.arm(|context| wire.fd.poll_write_ready(context).map(drop));
+        if let Some(input) = &self.input {
+            input.bell.arm(|context| input.writer.poll_room(context));
         }
     }
 
@@ -191,8 +187,8 @@ impl Wires {
     #[must_use]
     pub fn unread_input(&self) -> usize {
         match &self.input {
-            Some(wire) if self.terminal.is_none() => {
-                let unread: Result<u64, Errno> = ioctl_fionread(wire.fd.get_ref());
+            Some(input) if self.terminal.is_none() => {
+                let unread: Result<u64, Errno> = ioctl_fionread(input.writer.get_ref());
                 unread.ok().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
             }
             _ => 0,

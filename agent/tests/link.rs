@@ -4,7 +4,7 @@ mod node;
 
 use std::time::{Duration, Instant};
 
-use node::{Agent, Model, shell};
+use node::{Agent, Model, PATIENCE, shell};
 use playhouse_protocol::{
     agent::{INPUT_BYTES, InputOutcome, NodeFrame, PtySize, Signal, Start},
     handshake::token_hash,
@@ -107,7 +107,10 @@ async fn unread_input_is_bounded_and_a_pipe_ends() {
     let id = start.process_id;
     node.start(&start).await;
     for seq in 1..=40 {
-        while node.input(id, seq, &piece, seq == 40).await == InputOutcome::Full {}
+        let since = Instant::now();
+        while node.input(id, seq, &piece, seq == 40).await == InputOutcome::Full {
+            assert!(since.elapsed() < PATIENCE, "it reads no more");
+        }
     }
     let mut model = Model::default();
     assert_eq!(node.finish(id, &mut model).await.code, Some(0));
@@ -262,11 +265,19 @@ async fn a_pack_stops_what_runs_and_a_term_ends_all() {
     let program = rustix::process::Pid::from_raw(model.text().trim().parse().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_child(&agent.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let status = tokio::task::spawn_blocking(move || (agent.child.wait(), agent)).await.unwrap();
-    assert!(status.0.unwrap().success());
+    let since = Instant::now();
+    let status = loop {
+        if let Some(status) = agent.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(since.elapsed() < PATIENCE, "it does not end");
+        tokio::task::yield_now().await;
+    };
+    assert!(status.success());
     // It is reaped by whoever inherits it; until then it is a zombie.
     let stat = format!("/proc/{}/stat", program.as_raw_nonzero());
     while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(since.elapsed() < PATIENCE, "a program outlives its agent");
         tokio::task::yield_now().await;
     }
 }

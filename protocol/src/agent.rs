@@ -332,6 +332,32 @@ pub enum NodeFrame {
         /// Echoed.
         tag: u64,
     },
+    /// Ordered, in place of environment and manifest, to a fresh agent on a disk that another one left: the tree, in
+    /// parts. Nothing on the disk is changed; what is newer there than in the tree is reported, and what is not there
+    /// is not missed. Answered by [`AgentFrame::Ready`].
+    Harvest {
+        /// A part of the tree.
+        entries: Vec<Known>,
+        /// It is whole.
+        last: bool,
+    },
+    /// As `Pack`, while all programs go on: the sandbox is to be suspended.
+    Copy {
+        /// Echoed.
+        tag: u64,
+    },
+}
+
+/// An entry of the tree, for a harvest.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Known {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub node: Node,
+    /// Only what changed on the disk after this is newer, in nanoseconds since the epoch; 0 where anything is that
+    /// differs.
+    pub since: i64,
 }
 
 /// From the agent.

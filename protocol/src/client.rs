@@ -24,8 +24,8 @@ pub enum ClientMessage {
         process_id: Option<Uuid>,
         /// The singular form's cursor.
         last_seen_id: Option<String>,
-        /// The plural form.
-        processes: Option<BTreeMap<Uuid, String>>,
+        /// The plural form: cursors by processes' ids.
+        processes: Option<BTreeMap<String, String>>,
     },
     /// Something typed.
     Input {

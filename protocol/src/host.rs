@@ -137,6 +137,23 @@ pub enum ToHost {
     },
     /// Ends the host: it exits and leaves its sandboxes to its successor.
     Leave,
+    /// Ends all of a sandbox's programs and starts its agent anew on the disk that it has, so that what was not saved of
+    /// it can be.
+    Recover {
+        /// Echoed in [`FromHost::Done`].
+        #[bincode(with_serde)]
+        command_id: Uuid,
+        /// The shard's epoch.
+        epoch: u64,
+        /// What it was made with, with a fresh token.
+        spec: SandboxSpec,
+    },
+    /// Asks whether a sandbox's agent lives, answered by [`FromHost::Looked`].
+    Look {
+        /// Which one.
+        #[bincode(with_serde)]
+        sandbox_id: Uuid,
+    },
 }
 
 /// Why a host could not do a command.
@@ -242,6 +259,29 @@ pub enum FromHost {
     },
     /// Sent every second.
     Beat,
+    /// Answers [`ToHost::Look`].
+    Looked {
+        /// Which one.
+        #[bincode(with_serde)]
+        sandbox_id: Uuid,
+        /// How it is.
+        state: Look,
+    },
+}
+
+/// How a sandbox is, as its driver sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum Look {
+    /// Its agent is there and may run.
+    Runs,
+    /// All of it stands still.
+    Frozen,
+    /// It has ended by itself, so.
+    Ended(EndCause),
+    /// It is being made, removed or frozen just now.
+    Busy,
+    /// It isn't there.
+    Unknown,
 }
 
 /// On `agents.sock`, with the agent's descriptor: it has sent this hello and waits for a challenge.

@@ -8,12 +8,12 @@ use std::{fmt::Debug, fs};
 use bincode::{Decode, Encode};
 use playhouse_protocol::{
     agent::{
-        AgentFrame, Change, Content, Entry, Exit, InputOutcome, Node, NodeFrame, ProcessState, PtySize, Settings,
-        Signal, Start,
+        AgentFrame, Change, Content, Entry, Exit, InputOutcome, Known, Node, NodeFrame, ProcessState, PtySize,
+        Settings, Signal, Start,
     },
     codec,
     handshake::{Challenge, Hello, Proof},
-    host::{Arrived, EgressRule, EndCause, FromHost, Held, HostError, Limits, SandboxSpec, ToHost, Usage},
+    host::{Arrived, EgressRule, EndCause, FromHost, Held, HostError, Limits, Look, SandboxSpec, ToHost, Usage},
     stream::{Chunk, Stream},
 };
 use uuid::Uuid;
@@ -129,6 +129,8 @@ fn node_frames() {
             NodeFrame::Reported { batch: 4, version: 5, refused: vec![("/x".into(), "y".into())] },
             NodeFrame::Flush { tag: 1 },
             NodeFrame::Pack { tag: 2 },
+            NodeFrame::Harvest { entries: vec![Known { path: "/a".into(), node: file(), since: 9 }], last: true },
+            NodeFrame::Copy { tag: 3 },
         ],
     );
 }
@@ -155,11 +157,13 @@ fn host_frames() {
         "to_host",
         &[
             ToHost::Hello { node: "n".into(), incarnation: 1 },
-            ToHost::Create { command_id: ID, epoch: 1, spec },
+            ToHost::Create { command_id: ID, epoch: 1, spec: spec.clone() },
             ToHost::End { command_id: ID, epoch: 1, sandbox_id: ID },
             ToHost::Freeze { command_id: ID, epoch: 1, sandbox_id: ID, frozen: true },
             ToHost::AskUsage { sandbox_id: ID },
             ToHost::Leave,
+            ToHost::Recover { command_id: ID, epoch: 1, spec },
+            ToHost::Look { sandbox_id: ID },
         ],
     );
     let held = vec![Held { sandbox_id: ID, epoch: 1, ended: Some(EndCause::AgentExited { status: 137 }) }];
@@ -178,6 +182,7 @@ fn host_frames() {
                 usage: Usage { cpu_micros: 1, memory_bytes: 2, disk_bytes: 3, oom_kills: 4 },
             },
             FromHost::Beat,
+            FromHost::Looked { sandbox_id: ID, state: Look::Ended(EndCause::OutOfMemory) },
         ],
     );
 }

@@ -6,6 +6,8 @@
 pub mod refusal;
 pub mod views;
 pub mod paging;
+pub mod idempotency;
+pub mod quota;
 pub mod node;
 pub mod tenant;
 pub mod workspace;

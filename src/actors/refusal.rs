@@ -42,6 +42,7 @@ codes! {
     GeneratedFolder = "generated_folder", 409, "The path lies in a generated folder";
     NotADirectory = "not_a_directory", 409, "A parent of the path is no directory";
     IsADirectory = "is_a_directory", 409, "The path is a directory";
+    IsALink = "is_a_link", 409, "The path is a symbolic link";
     ProcessEnded = "process_ended", 409, "The process has ended";
     NoPty = "no_pty", 409, "The process has no terminal";
     SandboxEnded = "sandbox_ended", 409, "The sandbox has ended";
@@ -63,7 +64,7 @@ codes! {
     UpgradeRequired = "upgrade_required", 426, "A WebSocket is needed here";
     InputFull = "input_full", 429, "The program has not read its input";
     RateLimited = "rate_limited", 429, "Too many requests";
-    QuotaExceeded = "quota_exceeded", 429, "The quota is used up";
+    QuotaExceeded = "quota_exceeded", 403, "The quota is used up";
     SandboxUnavailable = "sandbox_unavailable", 503, "A sandbox can't be had";
     Overloaded = "overloaded", 503, "The node is full";
     Retry = "retry", 503, "This can't be done right now";
@@ -92,8 +93,30 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// Whether a retry of the same request is refused the same. What is full or busy now may not be so then.
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        let status = self.code.status();
+        status < 500 && status != 429 && !matches!(self.code, Code::QuotaExceeded)
+    }
+}
+
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
         Self::new(code, code.title())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_retry_may_change_is_not_final() {
+        assert!(Refused::from(Code::PathExists).is_final());
+        for passing in [Code::QuotaExceeded, Code::InputFull, Code::Retry, Code::Internal] {
+            assert!(!Refused::from(passing).is_final(), "{passing:?}");
+        }
     }
 }

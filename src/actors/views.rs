@@ -43,6 +43,7 @@ pub struct WorkspaceView {
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
     /// Its active sandbox.
+    #[schema(required = true)]
     pub sandbox: Option<SandboxView>,
 }
 
@@ -59,6 +60,7 @@ pub struct FileView {
     /// Whether it is a directory.
     pub is_directory: bool,
     /// What a symbolic link names.
+    #[schema(required = true)]
     pub symlink_target: Option<String>,
     /// Its length in bytes, 0 for what is no file.
     pub size: u64,
@@ -98,12 +100,13 @@ pub struct LinkView {
     pub role: Role,
     /// When it ends, and with it what it granted.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
     pub expires_at: Option<OffsetDateTime>,
 }
 
 /// What a program is run as: through `sh -c`, or as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a string, or an array of strings")]
 pub enum RunCommand {
     /// A line for `sh -c`.
     Line(String),
@@ -164,16 +167,21 @@ pub struct ProcessView {
     /// Where it is in its life.
     pub status: ProcessStatus,
     /// Its exit code; null while it runs or when a signal ended it.
+    #[schema(required = true)]
     pub exit_code: Option<i32>,
     /// The signal that ended it, by name.
+    #[schema(required = true)]
     pub signal: Option<String>,
     /// The cause where it is not the program's own.
+    #[schema(required = true)]
     pub reason: Option<String>,
     /// When it started.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
     pub started_at: Option<OffsetDateTime>,
     /// When it ended.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
     pub finished_at: Option<OffsetDateTime>,
 }
 
@@ -251,12 +259,14 @@ pub struct SandboxView {
     /// Where it is in its life.
     pub status: SandboxStatus,
     /// Why it ended or failed.
+    #[schema(required = true)]
     pub reason: Option<String>,
     /// Its instance type.
     pub instance_type: String,
     /// What isolates it: `hardened-container`, `rootless-container` or `none`.
     pub isolation: String,
     /// Null: this runtime gives none.
+    #[schema(required = true)]
     pub ip_address: Option<String>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
@@ -266,9 +276,18 @@ pub struct SandboxView {
     pub last_activity_at: OffsetDateTime,
     /// When it ends by itself, if it does.
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required = true)]
     pub expires_at: Option<OffsetDateTime>,
     /// What it has used.
     pub usage: UsageView,
+}
+
+impl SandboxView {
+    /// Whether it is being ended, and not only suspended: then it has a reason.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.status == SandboxStatus::Suspending && self.reason.is_some()
+    }
 }
 
 /// An instance type.
@@ -283,6 +302,7 @@ pub struct InstanceType {
     /// Disk in bytes.
     pub disk_bytes: u64,
     /// Its GPU, if any.
+    #[schema(required = true)]
     pub gpu: Option<String>,
     /// The runtime it is made with.
     pub runtime: String,

@@ -233,7 +233,7 @@ pub struct TokenArgs {
     #[arg(long)]
     pub tier: Option<Tier>,
     /// How long the token lives
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = lifetime)]
     pub ttl: Duration,
     #[command(flatten)]
     stores: StoreArgs,
@@ -321,6 +321,15 @@ pub struct BenchArgs {
     /// Measure without any isolation
     #[arg(long, action = ArgAction::SetTrue)]
     pub insecure_no_sandbox: bool,
+}
+
+/// The shortest and the longest life of a token.
+const LIFETIME: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3650 * 24 * 3600);
+
+/// Reads how long a token lives.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = units::duration(text)?;
+    if LIFETIME.contains(&lifetime) { Ok(lifetime) } else { Err("a token lives for 1s to 3650d".to_owned()) }
 }
 
 /// Reads an address to listen on.

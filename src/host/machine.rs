@@ -1,19 +1,19 @@
 //! What a host does with its node's commands: a pure state machine per sandbox.
 //!
-//! | phase | Create | End | Freeze | its init ends |
-//! |---|---|---|---|---|
-//! | (none) | make it → Making | done | unknown | – |
-//! | Making | waits | waits | waits | noted once made |
-//! | Running | done | remove it → Removing | freeze it → Freezing | tell → Ended |
-//! | Freezing | done | waits | waits | tell, once frozen → Ended |
-//! | Ended | done, told again | remove it → Removing | unknown | – |
-//! | Removing | refused once gone | waits | waits | – |
+//! | phase | Create | End | Freeze | Recover | its init ends |
+//! |---|---|---|---|---|---|
+//! | (none) | make it → Making | done | unknown | unknown | – |
+//! | Making | waits | waits | waits | waits | noted once made |
+//! | Running | done | remove it → Removing | freeze it → Freezing | start it anew → Making | tell → Ended |
+//! | Freezing | done | waits | waits | waits | tell, once frozen → Ended |
+//! | Ended | done, told again | remove it → Removing | unknown | start it anew → Making | – |
+//! | Removing | refused once gone | waits | waits | waits | – |
 //!
 //! Every command is fenced by its epoch first, and one whose id was answered before is answered alike.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use playhouse_protocol::host::{EndCause, FromHost, Held, HostError, SandboxSpec, ToHost};
+use playhouse_protocol::host::{EndCause, FromHost, Held, HostError, Look, SandboxSpec, ToHost};
 use uuid::Uuid;
 
 /// How many answers are remembered.
@@ -30,6 +30,8 @@ pub(super) enum Effect {
     Persist { sandbox_id: Uuid, epoch: u64 },
     /// Make a sandbox; answered by [`Machine::made`].
     Make { spec: SandboxSpec, epoch: u64 },
+    /// Start one's agent anew on the disk that it has; answered by [`Machine::made`].
+    Recover { spec: SandboxSpec },
     /// Remove one; answered by [`Machine::removed`].
     Remove { sandbox_id: Uuid },
     /// Freeze or thaw one; answered by [`Machine::frozen`].
@@ -51,6 +53,7 @@ enum Want {
     Create(SandboxSpec),
     End,
     Freeze(bool),
+    Recover(SandboxSpec),
 }
 
 #[derive(Debug)]
@@ -99,6 +102,16 @@ impl Machine {
             .collect()
     }
 
+    /// How a sandbox is, as far as it is known here: one that runs may be frozen.
+    pub(super) fn look(&self, sandbox_id: Uuid) -> Look {
+        match self.lives.get(&sandbox_id).map(|life| &life.phase) {
+            None => Look::Unknown,
+            Some(Phase::Making { .. } | Phase::Removing | Phase::Freezing { .. }) => Look::Busy,
+            Some(Phase::Running) => Look::Runs,
+            Some(Phase::Ended { cause }) => Look::Ended(cause.clone()),
+        }
+    }
+
     /// The sandboxes whose programs run.
     pub(super) fn running(&self) -> impl Iterator<Item = Uuid> + '_ {
         let runs = |phase: &Phase| matches!(phase, Phase::Running | Phase::Freezing { .. });
@@ -113,7 +126,8 @@ impl Machine {
             ToHost::Freeze { command_id, epoch, sandbox_id, frozen } => {
                 (command_id, epoch, sandbox_id, Want::Freeze(frozen))
             }
-            ToHost::Hello { .. } | ToHost::AskUsage { .. } | ToHost::Leave => return Vec::new(),
+            ToHost::Recover { command_id, epoch, spec } => (command_id, epoch, spec.sandbox_id, Want::Recover(spec)),
+            ToHost::Hello { .. } | ToHost::AskUsage { .. } | ToHost::Look { .. } | ToHost::Leave => return Vec::new(),
         };
         if let Some(result) = self.answers.get(&command_id) {
             return vec![done(command_id, result.clone())];
@@ -166,7 +180,7 @@ impl Machine {
                 vec![Effect::Make { spec, epoch }]
             }
             Want::End => self.answer(command_id, Ok(())),
-            Want::Freeze(_) => self.answer(command_id, Err(HostError::Unknown)),
+            Want::Freeze(_) | Want::Recover(_) => self.answer(command_id, Err(HostError::Unknown)),
         }
     }
 
@@ -270,6 +284,11 @@ impl Machine {
                     life.phase = Phase::Freezing { ended: None };
                     life.doing.push(command_id);
                     effects.push(Effect::Freeze { sandbox_id, frozen });
+                }
+                (Want::Recover(spec), _) => {
+                    life.phase = Phase::Making { ended: None };
+                    life.doing.push(command_id);
+                    effects.push(Effect::Recover { spec });
                 }
                 (Want::Create(_), Phase::Ended { cause }) => {
                     let cause = cause.clone();
@@ -406,6 +425,26 @@ mod tests {
         assert_eq!(machine.command(freeze(2, 1, true), never), [answered(2, Err(HostError::Unknown))]);
         assert_eq!(machine.command(create(3, 1), never), [answered(3, Ok(())), told]);
         assert_eq!(machine.command(end(4, 1), never), [Effect::Remove { sandbox_id: ID }]);
+    }
+
+    #[test]
+    fn one_that_ended_or_is_silent_is_started_anew_on_its_disk() {
+        let recover = |command, epoch| ToHost::Recover { command_id: Uuid::from_u128(command), epoch, spec: spec() };
+        let mut machine = Machine::new(None);
+        assert_eq!(machine.command(recover(1, 1), never), [answered(1, Err(HostError::Unknown))]);
+        machine.command(create(2, 1), never);
+        machine.made(ID, Ok(()), false);
+        assert_eq!(machine.look(ID), Look::Runs);
+        machine.init_ended(ID, EndCause::OutOfMemory);
+        assert_eq!(machine.look(ID), Look::Ended(EndCause::OutOfMemory));
+        assert_eq!(machine.command(recover(3, 1), never), [Effect::Recover { spec: spec() }]);
+        assert_eq!(machine.look(ID), Look::Busy);
+        assert_eq!(machine.made(ID, Ok(()), false), [answered(3, Ok(()))]);
+        assert_eq!(machine.command(recover(4, 1), never), [Effect::Recover { spec: spec() }]);
+        let error = failed("x", "y");
+        assert_eq!(machine.made(ID, Err(error.clone()), true), [answered(4, Err(error))], "what is left is held");
+        assert!(matches!(machine.look(ID), Look::Ended(_)));
+        assert_eq!(machine.command(end(5, 1), never), [Effect::Remove { sandbox_id: ID }]);
     }
 
     #[test]

@@ -73,6 +73,24 @@ pub(super) fn make(driver: &Driver, spec: &SandboxSpec, dir: &Path, events: &mps
     }
 }
 
+/// Ends all that runs in a sandbox and starts its agent anew on its disk. Blocks; must be called within the runtime.
+pub(super) fn recover(
+    driver: &Driver,
+    slot: &mut Slot,
+    init: Option<ProcessRef>,
+    spec: &SandboxSpec,
+    events: &mpsc::Sender<Event>,
+    tasks: &mut JoinSet<()>,
+) -> Result<ProcessRef, HostError> {
+    let error = |error: StepError| failed(&error.step, error.detail);
+    check(spec).map_err(|detail| failed("check the sandbox's specification", detail))?;
+    driver.stop(slot, init).map_err(error)?;
+    open_sockets(driver, slot, spec.sandbox_id, &spec.egress, events, tasks)
+        .map_err(StepError::at("open the sandbox's sockets"))
+        .map_err(error)?;
+    driver.start(slot, spec).map_err(error)
+}
+
 /// Listens on the sandbox's two sockets.
 pub(super) fn open_sockets(
     driver: &Driver,

@@ -22,14 +22,25 @@ pub fn router() -> Router<App> {
         .route("/api/cluster/locate/{id}", get(locate))
 }
 
+/// Says what the metrics mean, once there is a recorder for them.
+pub fn describe_metrics() {
+    metrics::describe_counter!("playhouse_http_requests_total", "Requests answered, by method, route and status.");
+    metrics::describe_histogram!("playhouse_http_request_seconds", "How long answers took to begin, in seconds.");
+    metrics::describe_gauge!("playhouse_sockets", "Client sockets that are open.");
+    metrics::describe_gauge!("playhouse_shards_owned", "Shards that this node owns.");
+    metrics::describe_gauge!("playhouse_ready", "1 while the node owns its shards and does not stop.");
+}
+
 /// Requests are served.
-#[utoipa::path(get, path = "/healthz", tag = "operators", responses((status = 200)))]
+#[utoipa::path(get, path = "/healthz", tag = "operators",
+    responses((status = 200, content_type = "text/plain", body = String)))]
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
 /// The node owns its shards and does not stop.
-#[utoipa::path(get, path = "/readyz", tag = "operators", responses((status = 200), (status = 503)))]
+#[utoipa::path(get, path = "/readyz", tag = "operators",
+    responses((status = 200, content_type = "text/plain", body = String), (status = 503)))]
 pub async fn readyz(State(app): State<App>) -> (StatusCode, &'static str) {
     if app.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }

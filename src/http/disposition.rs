@@ -1,24 +1,33 @@
-//! `Content-Disposition` for names that may hold anything.
+//! `Content-Disposition`: written for names that may hold anything, and read from the parts of an upload.
 
-use std::fmt::Write as _;
+use axum::http::{HeaderMap, HeaderValue, header};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use axum::http::HeaderValue;
+/// What is escaped in an exact name (RFC 8187).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.');
 
 /// An attachment of this name: in ASCII for old clients, and exactly (RFC 8187).
 pub fn attachment(name: &str) -> HeaderValue {
     let plain: String =
         name.chars().map(|c| if c.is_ascii_graphic() && c != '"' && c != '\\' || c == ' ' { c } else { '_' }).collect();
-    let mut exact = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            exact.push(char::from(byte));
-        } else {
-            // Writing into a string can't fail.
-            let _ = write!(exact, "%{byte:02X}");
-        }
-    }
+    let exact = utf8_percent_encode(name, ESCAPED);
     HeaderValue::from_str(&format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}"))
         .unwrap_or(HeaderValue::from_static("attachment"))
+}
+
+/// The exact name of an upload's part. RFC 7578 wants names as they are in `filename`, but some clients send those
+/// that are not ASCII as `filename*` alone.
+pub fn exact_name(headers: &HeaderMap) -> Option<String> {
+    let value = std::str::from_utf8(headers.get(header::CONTENT_DISPOSITION)?.as_bytes()).ok()?;
+    value.split(';').find_map(|parameter| {
+        let (key, value) = parameter.trim().split_once('=')?;
+        let (charset, rest) = value.split_once('\'')?;
+        let (_language, escaped) = rest.split_once('\'')?;
+        if !key.eq_ignore_ascii_case("filename*") || !charset.eq_ignore_ascii_case("utf-8") {
+            return None;
+        }
+        percent_decode_str(escaped).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    })
 }
 
 #[cfg(test)]
@@ -34,5 +43,19 @@ mod tests {
                 .replace('ä', "_")
         );
         assert_eq!(attachment("a.zip"), "attachment; filename=\"a.zip\"; filename*=UTF-8''a.zip");
+    }
+
+    #[test]
+    fn an_exact_name_is_read() {
+        let name = |value: &str| {
+            let value = HeaderValue::from_str(value).expect("a value");
+            exact_name(&HeaderMap::from_iter([(header::CONTENT_DISPOSITION, value)]))
+        };
+        assert_eq!(name("form-data; name=f; filename*=utf-8''%C3%BC%2Fb.txt").as_deref(), Some("ü/b.txt"));
+        assert_eq!(name("form-data; name=f; FileName*=UTF-8'de'a").as_deref(), Some("a"));
+        for none in ["form-data; filename=\"a\"", "form-data; filename*=latin1''%FC", "form-data; filename*=utf-8''%FC"]
+        {
+            assert_eq!(name(none), None, "{none}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Requests taken apart: ids, queries and JSON bodies, each refused in the contract's words.
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequest, FromRequestParts, Path, Query, Request, rejection::PathRejection},
     http::{HeaderMap, header, request::Parts},
 };
@@ -103,7 +103,7 @@ impl<T: JsonBody> FromRequest<App> for Asked<T> {
 
     async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let key = idempotency::key(&parts.headers)?;
+        let key = idempotency::key(&parts.method, &parts.headers)?;
         let bytes = collect(body, T::BYTES).await?;
         let mut fingerprint = Fingerprint::new(&parts.method, &parts.uri);
         fingerprint.part(&bytes);
@@ -114,6 +114,22 @@ impl<T: JsonBody> FromRequest<App> for Asked<T> {
             json(&bytes)?
         };
         Ok(Self { body, idempotency: idempotency::with_key(key, &fingerprint) })
+    }
+}
+
+/// The key of a request that asks for nothing more than its path says, whatever a form sends along.
+#[derive(Debug)]
+pub struct Keyed(pub Option<Idempotency>);
+
+impl FromRequest<App> for Keyed {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &App) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let key = idempotency::key(&parts.method, &parts.headers)?;
+        let mut fingerprint = Fingerprint::new(&parts.method, &parts.uri);
+        fingerprint.part(&collect(body, JSON_BYTES).await?);
+        Ok(Self(idempotency::with_key(key, &fingerprint)))
     }
 }
 
@@ -131,6 +147,10 @@ impl JsonBody for Nothing {
 /// # Errors
 /// `too_large`, or a connection that broke.
 pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
+    if body.size_hint().lower() > limit as u64 {
+        // It says so itself: none of it need be read.
+        return Err(too_large(limit as u64));
+    }
     match Limited::new(body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(too_large(limit as u64)),
@@ -166,6 +186,14 @@ pub fn is_json(headers: &HeaderMap) -> Result<(), Problem> {
 /// # Errors
 /// `json_malformed`, `body_invalid`.
 pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would read a struct from an array of its fields too.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        let whole = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
+        return Err(whole.map_or_else(
+            |error| Problem::new(Code::JsonMalformed, error.to_string()),
+            |_| Problem::new(Code::BodyInvalid, "at `.`: an object is expected, not an array"),
+        ));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let place = error.path().to_string();
@@ -207,7 +235,7 @@ mod tests {
     #[test]
     fn a_wrong_body_is_refused_with_the_place_named() {
         assert!(json::<Sample>(br#"{"name":"a","inner":{"size":3}}"#).is_ok());
-        for malformed in ["", "{", "nope", r#"{"name":"a"} x"#, "{\"name\":\"\u{1}\"}"] {
+        for malformed in ["", "{", "[", "[1", "nope", r#"{"name":"a"} x"#, "{\"name\":\"\u{1}\"}"] {
             assert_eq!(refusal(malformed).0, Code::JsonMalformed, "{malformed:?}");
         }
         for (wrong, place) in [
@@ -216,6 +244,7 @@ mod tests {
             (r#"{"name":"a","colour":1}"#, "colour"),
             (r#"{"inner":null}"#, "missing field"),
             ("[]", "expected"),
+            (r#" ["a",null]"#, "an object is expected"),
         ] {
             let (code, text) = refusal(wrong);
             assert_eq!(code, Code::BodyInvalid, "{wrong:?}");

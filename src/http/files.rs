@@ -110,11 +110,21 @@ pub struct UploadQuery {
     pub overwrite: bool,
 }
 
+/// What was made: the file of a JSON body, or the files of a multipart one.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Made {
+    /// From a JSON body.
+    One(FileView),
+    /// From a multipart body.
+    All(Page<FileView>),
+}
+
 /// Makes a file or a directory from JSON, or files from `multipart/form-data`.
 #[utoipa::path(post, path = "/api/workspaces/{id}/files", tag = "files",
     params(("id" = Uuid, Path, description = "The workspace"), UploadQuery),
     request_body(content((NewFileBody = "application/json"), (Object = "multipart/form-data"))),
-    responses((status = 201, body = FileView, description = "The file; for a multipart body `{\"items\":[file],\"next_cursor\":null}`")))]
+    responses((status = 201, body = Made, description = "The file; or, for a multipart body, all of them")))]
 pub async fn create_files(
     State(app): State<App>,
     Signed(caller): Signed,
@@ -129,7 +139,7 @@ pub async fn create_files(
     }
     is_json(request.headers())?;
     let (parts, body) = request.into_parts();
-    let key = idempotency::key(&parts.headers)?;
+    let key = idempotency::key(&parts.method, &parts.headers)?;
     let bytes = collect(body, CONTENT_JSON_BYTES).await?;
     let mut fingerprint = Fingerprint::new(&parts.method, &parts.uri);
     fingerprint.part(&bytes);
@@ -147,7 +157,7 @@ pub async fn create_files(
     match answer {
         WorkspaceAnswer::Files(mut files) if files.items.len() == 1 => {
             let file = files.items.remove(0);
-            Ok((StatusCode::CREATED, [(header::ETAG, etag(&file))], Json(file)).into_response())
+            Ok((StatusCode::CREATED, [(header::ETAG, etag(&file))], Json(Made::One(file))).into_response())
         }
         other => Err(unexpected(&other)),
     }
@@ -159,8 +169,10 @@ pub struct FileWithContent {
     #[serde(flatten)]
     file: FileView,
     /// Null for what has none, and above 1 MiB.
+    #[schema(required = true)]
     content: Option<String>,
     /// How the content is written; null where there is none.
+    #[schema(required = true)]
     encoding: Option<Encoding>,
     /// Above 1 MiB: where the bytes are.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -308,9 +320,13 @@ pub fn etag(file: &FileView) -> HeaderValue {
 
 /// What `If-Match` asks for. Of several etags the one that matches now is taken.
 async fn if_match(headers: &HeaderMap, workspace: &WorkspaceRef, caller: &Caller, id: Uuid) -> Answer<Option<String>> {
+    if !headers.contains_key(header::IF_MATCH) {
+        return Ok(None);
+    }
     let wanted = etags(headers, header::IF_MATCH);
     match wanted.as_slice() {
-        [] => Ok(None),
+        // A condition that names nothing is met by nothing: it must not become a write without one.
+        [] => Err(Code::VersionConflict.into()),
         [one] => Ok(Some(one.clone())),
         many => {
             let (file, _) = find(workspace, caller, id).await?;

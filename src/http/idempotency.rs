@@ -36,12 +36,12 @@ impl Fingerprint {
     }
 }
 
-/// A request's key, if it has one.
+/// The key of a POST, if it has one: other methods may be repeated as they are.
 ///
 /// # Errors
 /// `idempotency_key_invalid` for an empty or long one.
-pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+pub fn key(method: &Method, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY).filter(|_| method == Method::POST) else { return Ok(None) };
     match std::str::from_utf8(value.as_bytes()) {
         Ok(key) if !key.is_empty() && key.chars().count() <= KEY_CHARS => Ok(Some(key.to_owned())),
         _ => Err(Code::IdempotencyKeyInvalid.into()),
@@ -85,12 +85,12 @@ mod tests {
         let with = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(IDEMPOTENCY_KEY, value.parse().expect("a value"));
-            key(&headers).map_err(|problem| problem.code())
+            key(&Method::POST, &headers).map_err(|problem| problem.code())
         };
         assert_eq!(with("k"), Ok(Some("k".into())));
         assert_eq!(with(&"ä".repeat(128)).map(|key| key.is_some()), Ok(true));
         assert_eq!(with(""), Err(Code::IdempotencyKeyInvalid));
         assert_eq!(with(&"k".repeat(129)), Err(Code::IdempotencyKeyInvalid));
-        assert_eq!(key(&HeaderMap::new()).map_err(|problem| problem.code()), Ok(None));
+        assert_eq!(key(&Method::POST, &HeaderMap::new()).map_err(|problem| problem.code()), Ok(None));
     }
 }

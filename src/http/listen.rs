@@ -9,7 +9,8 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a client has for a request's head; an idle connection ends then too.
@@ -18,6 +19,11 @@ const HEAD_WITHIN: Duration = Duration::from_secs(75);
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// What is waited after the system had no descriptor for a connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// A client's socket takes more only while the kernel has less than this that it could not send yet, in bytes. Without it
+/// a slow client has megabytes of a flood on the way to it before anything newer: the answer to its Ctrl-C above all. What
+/// is sent and not yet acknowledged does not count, so a fast one is not slowed.
+const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// Serves until `stop`, then lets the answers that are on their way finish. Sockets that were upgraded are their
 /// sessions' concern.
@@ -41,8 +47,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                 continue;
             }
         };
-        // A keystroke's echo must not wait for more to send. A socket that can't be set is as good without.
-        let _ = stream.set_nodelay(true);
+        tune(&stream);
         let service = TowerToHyperService::new(router.clone());
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let stop = stop.clone();
@@ -64,6 +69,15 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     connections.close();
     if tokio::time::timeout(FINISH_WITHIN, connections.wait()).await.is_err() {
         tracing::warn!("some answers were not finished in time");
+    }
+}
+
+/// Sets a client's socket up. One that can't be set is served as it is.
+fn tune(stream: &TcpStream) {
+    // A keystroke's echo must not wait for more to send.
+    let tuned = stream.set_nodelay(true).and_then(|()| SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES));
+    if let Err(error) = tuned {
+        tracing::debug!(%error, "a client's socket is not tuned");
     }
 }
 

@@ -6,7 +6,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{app::App, auth::Signed, paging::Page};
+use super::{
+    app::App,
+    auth::Signed,
+    extract::Params,
+    paging::{Page, PageQuery},
+    problem::Answer,
+};
 use crate::actors::views::InstanceType;
 
 /// The signed-in user.
@@ -42,19 +48,26 @@ pub struct Template {
 }
 
 /// What workspaces can be made from, the default first.
-#[utoipa::path(get, path = "/api/templates", tag = "catalogue", responses((status = 200, body = Page<Template>)))]
-pub async fn list_templates(Signed(_caller): Signed) -> Json<Page<Template>> {
+#[utoipa::path(get, path = "/api/templates", tag = "catalogue", params(PageQuery),
+    responses((status = 200, body = Page<Template>)))]
+pub async fn list_templates(Signed(_caller): Signed, Params(query): Params<PageQuery>) -> Answer<Json<Page<Template>>> {
     let items = templates::TEMPLATES.iter().map(|template| Template {
         name: template.name,
         description: template.description,
         run_command: template.run_command,
         generated_folders: template.generated_folders,
     });
-    Json(Page::whole(items.collect()))
+    Ok(Json(Page::of("templates", items, &query, |template| template.name.to_owned())?))
 }
 
 /// What a sandbox can be, the default first.
-#[utoipa::path(get, path = "/api/instance-types", tag = "catalogue", responses((status = 200, body = Page<InstanceType>)))]
-pub async fn list_instance_types(State(app): State<App>, Signed(_caller): Signed) -> Json<Page<InstanceType>> {
-    Json(Page::whole(app.node.settings.instance_types.clone()))
+#[utoipa::path(get, path = "/api/instance-types", tag = "catalogue", params(PageQuery),
+    responses((status = 200, body = Page<InstanceType>)))]
+pub async fn list_instance_types(
+    State(app): State<App>,
+    Signed(_caller): Signed,
+    Params(query): Params<PageQuery>,
+) -> Answer<Json<Page<InstanceType>>> {
+    let items = app.node.settings.instance_types.clone();
+    Ok(Json(Page::of("instance types", items, &query, |kind| kind.name.clone())?))
 }

@@ -34,13 +34,14 @@ mod stream;
 mod assets;
 mod admin;
 pub mod openapi;
+mod docs;
 pub mod listen;
 
+pub use admin::describe_metrics;
 pub use app::App;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_swagger_ui::SwaggerUi;
 
 /// The layers that every answer passes, the outermost last.
 fn layered(router: Router<App>, app: &App) -> Router {
@@ -67,9 +68,8 @@ fn panicked(cause: Box<dyn std::any::Any + Send>) -> axum::response::Response {
 /// What clients reach: the API, its documentation and the web app.
 pub fn client_router(app: &App) -> Router {
     let (routes, mut contract) = openapi::routes().split_for_parts();
-    openapi::with_problems(&mut contract);
-    let docs: Router<App> = SwaggerUi::new("/api/docs").url("/api/openapi.json", contract).into();
-    layered(routes.merge(docs).fallback(assets::serve), app)
+    openapi::complete(&mut contract);
+    layered(routes.merge(docs::router(contract)).fallback(assets::serve), app)
 }
 
 /// What operators reach.

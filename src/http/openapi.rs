@@ -1,9 +1,11 @@
 //! The contract as OpenAPI 3.1, from the handlers themselves: at `/api/openapi.json`, and for people at `/api/docs`.
 
+use axum::http::StatusCode;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        ContentBuilder, Ref, RefOr, ResponseBuilder,
+        ContentBuilder, ObjectBuilder, Ref, RefOr, ResponseBuilder, Type,
+        path::{Parameter, ParameterBuilder, ParameterIn},
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -77,8 +79,20 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(admin::readyz))
 }
 
-/// What every operation may also answer: a problem.
-pub fn with_problems(contract: &mut utoipa::openapi::OpenApi) {
+/// What every POST takes.
+fn idempotency_key() -> Parameter {
+    let text = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(128));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("A retry with the same key and body within 24 hours gets the first answer again"))
+        .schema(Some(text))
+        .build()
+}
+
+/// Adds what is the same for all operations: every one may answer a problem, every POST takes an idempotency key, and
+/// an answer without a description, which OpenAPI asks for, is described by its status.
+pub fn complete(contract: &mut utoipa::openapi::OpenApi) {
     let schema = RefOr::Ref(Ref::from_schema_name("Problem"));
     let problem = ResponseBuilder::new()
         .description("A problem (RFC 9457)")
@@ -87,7 +101,19 @@ pub fn with_problems(contract: &mut utoipa::openapi::OpenApi) {
     for item in contract.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
         for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+                    response.description =
+                        status.and_then(|status| status.canonical_reason()).unwrap_or("An answer").to_owned();
+                }
+            }
             operation.responses.responses.insert("default".to_owned(), RefOr::T(problem.clone()));
+        }
+        if let Some(post) = &mut item.post {
+            post.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
         }
     }
 }
@@ -96,7 +122,7 @@ pub fn with_problems(contract: &mut utoipa::openapi::OpenApi) {
 #[must_use]
 pub fn contract() -> utoipa::openapi::OpenApi {
     let mut contract = routes().into_openapi();
-    with_problems(&mut contract);
+    complete(&mut contract);
     contract
 }
 

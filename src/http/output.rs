@@ -21,7 +21,7 @@ use super::{
     problem::{Answer, Problem},
 };
 use crate::{
-    actors::{Code, Role},
+    actors::{Code, Role, process::ProcessMessage},
     store::{
         LogKey, Replay,
         replay::{Item, Page},
@@ -73,7 +73,14 @@ pub async fn get_output(
     let mut head = HeaderMap::new();
     head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     let Some(bounds) = replay.bounds(key).await.map_err(failed)? else {
-        head.insert(LAST_ID, HeaderValue::from_static("0-0"));
+        // Nothing was printed, or it is kept no longer.
+        let asked = app.node.process(id).call(|reply| ProcessMessage::Info { writer: String::new(), reply }).await;
+        let last = asked.ok().flatten().and_then(|info| info.last_id).unwrap_or(EventId::ZERO);
+        insert(&mut head, LAST_ID, &last.to_string());
+        if after < last {
+            let from = EventId::new(after.generation, after.sequence + 1);
+            insert(&mut head, TRUNCATED, &format!("{from}..{last}"));
+        }
         return Ok((head, Body::empty()).into_response());
     };
     insert(&mut head, LAST_ID, &bounds.last.to_string());

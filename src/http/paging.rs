@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::Problem;
-use crate::actors::{Code, PageRequest, Paged};
+use crate::actors::{Code, PageRequest, Paged, paging};
 
 /// How many items a page has when nobody says.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -55,13 +55,32 @@ pub struct Page<T> {
     /// In the list's order.
     pub items: Vec<T>,
     /// For the next request; null at the end.
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
-    /// A list that always fits one page.
+    /// All of a list that is no resource to page through, as an upload's files.
     pub const fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
+    }
+
+    /// The page of a list that is at hand whole and in order; `key` names an item.
+    ///
+    /// # Errors
+    /// `query_invalid`, `cursor_invalid`.
+    pub fn of(
+        list: &str,
+        items: impl IntoIterator<Item = T>,
+        query: &PageQuery,
+        key: impl Fn(&T) -> String,
+    ) -> Result<Self, Problem> {
+        let page = query.page()?;
+        let mut items = items.into_iter();
+        if let Some(after) = paging::after(list, &page)? {
+            items.by_ref().find(|item| key(item) == after).ok_or(Code::CursorInvalid)?;
+        }
+        Ok(paging::cut(list, items, page.limit, key).into())
     }
 }
 
@@ -74,6 +93,19 @@ impl<T> From<Paged<T>> for Page<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_at_hand_is_paged_too() {
+        let page = |limit: &str, cursor: Option<String>| {
+            let query = PageQuery { limit: Some(limit.to_owned()), cursor };
+            Page::of("letters", ["a", "b", "c"], &query, |letter| (*letter).to_owned())
+        };
+        let first = page("2", None).expect("a page");
+        assert_eq!(first.items, ["a", "b"]);
+        let second = page("2", first.next_cursor).expect("a page");
+        assert_eq!((second.items, second.next_cursor), (vec!["c"], None));
+        assert_eq!(page("2", Some("YQ".into())).map_err(|problem| problem.code()).err(), Some(Code::CursorInvalid));
+    }
 
     fn page(limit: &str) -> Result<usize, Code> {
         let query = PageQuery { limit: Some(limit.to_owned()), cursor: None };

@@ -22,7 +22,7 @@ use super::{
     workspaces::unexpected,
 };
 use crate::actors::{
-    Code, Role,
+    Caller, Code, Idempotency, Role,
     process::{ProcessAnswer, ProcessCommand},
     views::{ProcessView, RunCommand},
     workspace::{RunRequest, WorkspaceAnswer, WorkspaceCommand},
@@ -152,6 +152,17 @@ pub async fn get_process(State(app): State<App>, Signed(caller): Signed, Id(id):
     }
 }
 
+async fn accept(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    command: ProcessCommand,
+    idempotency: Option<Idempotency>,
+) -> Answer<StatusCode> {
+    app.node.process(id).command(caller, command, idempotency).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
 /// Something typed.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -199,8 +210,7 @@ pub async fn input(
     }
     let bytes = decode(encoding, data)?.into();
     let command = ProcessCommand::Input { bytes, eof, seq, writer };
-    app.node.process(id).command(&caller, command, asked.idempotency).await?;
-    Ok(StatusCode::ACCEPTED)
+    accept(&app, &caller, id, command, asked.idempotency).await
 }
 
 /// A signal by name.
@@ -255,9 +265,7 @@ pub async fn signal(
     Id(id): Id,
     asked: Asked<SignalBody>,
 ) -> Answer<StatusCode> {
-    let command = ProcessCommand::Signal(asked.body.signal.into());
-    app.node.process(id).command(&caller, command, asked.idempotency).await?;
-    Ok(StatusCode::ACCEPTED)
+    accept(&app, &caller, id, ProcessCommand::Signal(asked.body.signal.into()), asked.idempotency).await
 }
 
 /// A terminal's new size.
@@ -282,9 +290,7 @@ pub async fn resize(
     asked: Asked<ResizeBody>,
 ) -> Answer<StatusCode> {
     let (cols, rows) = size(asked.body.cols, asked.body.rows)?;
-    let command = ProcessCommand::Resize(PtySize { cols, rows });
-    app.node.process(id).command(&caller, command, asked.idempotency).await?;
-    Ok(StatusCode::ACCEPTED)
+    accept(&app, &caller, id, ProcessCommand::Resize(PtySize { cols, rows }), asked.idempotency).await
 }
 
 /// Ends a program: TERM to its process group, KILL after 5 seconds.
@@ -297,8 +303,7 @@ pub async fn cancel(
     asked: Asked<Nothing>,
 ) -> Answer<StatusCode> {
     let Nothing {} = asked.body;
-    app.node.process(id).command(&caller, ProcessCommand::Cancel, asked.idempotency).await?;
-    Ok(StatusCode::ACCEPTED)
+    accept(&app, &caller, id, ProcessCommand::Cancel, asked.idempotency).await
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     disposition::attachment,
     extract::Id,
     files::{etag, etags, find, owner},
-    problem::{Answer, Problem},
+    problem::{Answer, Problem, ProblemBody},
     range::{Wanted, wanted},
 };
 use crate::actors::{Code, views::FileView};
@@ -24,7 +24,8 @@ use crate::actors::{Code, views::FileView};
     params(("id" = Uuid, Path, description = "The file"), ("Range" = Option<String>, Header, description = "One range of bytes"),
         ("If-None-Match" = Option<String>, Header, description = "Not if this is its etag")),
     responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 206, content_type = "application/octet-stream", body = Vec<u8>), (status = 304), (status = 416)))]
+        (status = 206, content_type = "application/octet-stream", body = Vec<u8>), (status = 304),
+        (status = 416, content_type = "application/problem+json", body = ProblemBody)))]
 pub async fn get_raw(
     State(app): State<App>,
     Signed(caller): Signed,
@@ -35,8 +36,9 @@ pub async fn get_raw(
     let workspace = owner(&app, id).await?;
     let (file, blob) = find(&workspace, &caller, id).await?;
     let Some(blob) = blob else {
-        let what = if file.is_directory { "a directory" } else { "a symbolic link" };
-        return Err(Problem::new(Code::IsADirectory, format!("{what} has no content")));
+        let (code, what) =
+            if file.is_directory { (Code::IsADirectory, "a directory") } else { (Code::IsALink, "a symbolic link") };
+        return Err(Problem::new(code, format!("{what} has no content")));
     };
     let mut head = head(&file);
     if etags(&headers, header::IF_NONE_MATCH).iter().any(|etag| matches(etag, &file.etag)) {

@@ -4,6 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{
     app::App,
@@ -13,7 +14,7 @@ use super::{
     workspaces::unexpected,
 };
 use crate::actors::{
-    Code, Role,
+    Caller, Code, Role,
     sandbox::SandboxCommand,
     views::SandboxView,
     workspace::{WorkspaceAnswer, WorkspaceCommand},
@@ -68,7 +69,8 @@ pub async fn ensure_sandbox(
 #[utoipa::path(get, path = "/api/sandboxes/{id}/status", tag = "sandboxes",
     params(("id" = Uuid, Path, description = "The sandbox")), responses((status = 200, body = SandboxView)))]
 pub async fn get_status(State(app): State<App>, Signed(caller): Signed, Id(id): Id) -> Answer<Json<SandboxView>> {
-    Ok(Json(app.node.sandbox(id).command(&caller, SandboxCommand::Status).await?))
+    let (sandbox, _) = app.node.sandbox(id).command(&caller, SandboxCommand::Status, None).await?;
+    Ok(Json(sandbox))
 }
 
 /// A token for a sandbox's stream.
@@ -91,9 +93,21 @@ pub async fn create_token(
     asked: Asked<Nothing>,
 ) -> Answer<Json<StreamToken>> {
     let Nothing {} = asked.body;
-    let (_, role) = app.node.sandbox(id).require(&caller, Role::View).await?;
+    let (_, role) = app.node.sandbox(id).command(&caller, SandboxCommand::Token, asked.idempotency).await?;
     let (stream_token, expires_at) = app.keys.stream(&caller, id, role);
     Ok(Json(StreamToken { stream_token, expires_at }))
+}
+
+async fn accept(
+    app: &App,
+    caller: &Caller,
+    id: Uuid,
+    command: SandboxCommand,
+    asked: Asked<Nothing>,
+) -> Answer<StatusCode> {
+    let Nothing {} = asked.body;
+    app.node.sandbox(id).command(caller, command, asked.idempotency).await?;
+    Ok(StatusCode::ACCEPTED)
 }
 
 /// Saves a sandbox and lets its programs stand still.
@@ -105,9 +119,7 @@ pub async fn suspend(
     Id(id): Id,
     asked: Asked<Nothing>,
 ) -> Answer<StatusCode> {
-    let Nothing {} = asked.body;
-    app.node.sandbox(id).command(&caller, SandboxCommand::Suspend).await?;
-    Ok(StatusCode::ACCEPTED)
+    accept(&app, &caller, id, SandboxCommand::Suspend, asked).await
 }
 
 /// Lets a suspended sandbox's programs go on.
@@ -119,15 +131,13 @@ pub async fn resume(
     Id(id): Id,
     asked: Asked<Nothing>,
 ) -> Answer<StatusCode> {
-    let Nothing {} = asked.body;
-    app.node.sandbox(id).command(&caller, SandboxCommand::Resume).await?;
-    Ok(StatusCode::ACCEPTED)
+    accept(&app, &caller, id, SandboxCommand::Resume, asked).await
 }
 
 /// Saves and ends a sandbox; one that has ended already is fine.
 #[utoipa::path(delete, path = "/api/sandboxes/{id}", tag = "sandboxes",
     params(("id" = Uuid, Path, description = "The sandbox")), responses((status = 204)))]
 pub async fn end_sandbox(State(app): State<App>, Signed(caller): Signed, Id(id): Id) -> Answer<StatusCode> {
-    app.node.sandbox(id).command(&caller, SandboxCommand::End).await?;
+    app.node.sandbox(id).command(&caller, SandboxCommand::End, None).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     app::App,
     auth::{MaybeSigned, Signed},
-    extract,
+    extract::{self, Keyed},
     pages::{escape, page},
     problem::Answer,
     workspaces::workspace,
@@ -53,6 +53,7 @@ pub async fn accept_share(
     Signed(caller): Signed,
     Path((id, link, secret)): Path<(String, String, String)>,
     headers: HeaderMap,
+    Keyed(idempotency): Keyed,
 ) -> Answer<Response> {
     let ids: (Answer<Uuid>, Answer<Uuid>) = (extract::id(&id), extract::id(&link));
     let (Ok(id), Ok(link)) = ids else { return Err(Code::LinkNotFound.into()) };
@@ -60,7 +61,7 @@ pub async fn accept_share(
         return Err(Code::LinkNotFound.into());
     }
     let command = WorkspaceCommand::AcceptLink { id: link, secret };
-    let view = workspace(app.node.workspace(id).command(&caller, command, None).await?)?;
+    let view = workspace(app.node.workspace(id).command(&caller, command, idempotency).await?)?;
     if wants_html(&headers) {
         return Ok(Redirect::to(&format!("/w/{id}")).into_response());
     }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::actors::{
     Code,
-    session::{self, Frame, StreamFrom, StreamParams},
+    session::{self, Frame, StreamFrom, StreamParams, close},
 };
 
 /// A socket's read buffer: clients send keystrokes. The library's own default is 128 KiB for each socket.
@@ -110,7 +110,7 @@ pub async fn open_stream(
     let node = app.node.clone();
     Ok(upgrade
         .on_upgrade(async move |socket| match params {
-            Ok(params) => session::run(node, Socket { socket, overlong: false }, params).await,
+            Ok(params) => session::run(node, Socket { socket, unreadable: false }, params).await,
             Err(refused) => refuse(socket, refused).await,
         })
         .into_response())
@@ -170,16 +170,21 @@ async fn refuse(mut socket: WebSocket, refused: Refused) {
 #[derive(Debug)]
 struct Socket {
     socket: WebSocket,
-    /// A message came that is not read: nothing after it can be.
-    overlong: bool,
+    /// Something came that is not read: nothing after it can be.
+    unreadable: bool,
 }
 
-/// Whether the library refused a message for its length.
-fn is_overlong(error: axum::Error) -> Result<(), axum::Error> {
-    match error.into_inner().downcast::<tungstenite::Error>() {
-        Ok(error) if matches!(*error, tungstenite::Error::Capacity(_)) => Ok(()),
-        Ok(error) => Err(axum::Error::new(error)),
-        Err(other) => Err(axum::Error::new(other)),
+/// What a client is told that sent what is no message; an error where the connection itself is broken.
+fn unreadable(error: axum::Error) -> Result<Frame, axum::Error> {
+    use tungstenite::{Error, error::ProtocolError};
+
+    let error = error.into_inner().downcast::<Error>().map_err(axum::Error::new)?;
+    match *error {
+        Error::Capacity(_) => Ok(Frame::Unreadable(close::TOO_LARGE, "a message may be 1 MiB")),
+        Error::Utf8(_) => Ok(Frame::Unreadable(close::NOT_TEXT, "a text message is UTF-8")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Err(axum::Error::new(error)),
+        Error::Protocol(_) => Ok(Frame::Unreadable(close::PROTOCOL, "this is no frame of a client's")),
+        _ => Err(axum::Error::new(error)),
     }
 }
 
@@ -187,7 +192,7 @@ impl Stream for Socket {
     type Item = Result<Frame, axum::Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.overlong {
+        if self.unreadable {
             // The session ends it once the client has had its time to take the close.
             return Poll::Pending;
         }
@@ -195,11 +200,7 @@ impl Stream for Socket {
             None => return Poll::Ready(None),
             Some(Ok(message)) => message,
             Some(Err(error)) => {
-                return Poll::Ready(Some(is_overlong(error).map(|()| {
-                    self.overlong = true;
-                    // Its length is all that matters of it.
-                    Frame::Binary(vec![0; MESSAGE_BYTES + 1].into())
-                })));
+                return Poll::Ready(Some(unreadable(error).inspect(|_| self.unreadable = true)));
             }
         };
         Poll::Ready(Some(Ok(match message {
@@ -228,6 +229,8 @@ impl Sink<Frame> for Socket {
             Frame::Ping(bytes) => Message::Ping(bytes),
             Frame::Pong(bytes) => Message::Pong(bytes),
             Frame::Close(code, reason) => Message::Close(Some(CloseFrame { code, reason: reason.into() })),
+            // A session never writes one.
+            Frame::Unreadable(..) => return Ok(()),
         })
     }
 

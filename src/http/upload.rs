@@ -3,7 +3,7 @@
 
 use axum::{
     Json,
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{FromRequest as _, Multipart, Request, multipart::MultipartError},
     http::StatusCode,
     response::{IntoResponse as _, Response},
@@ -12,8 +12,9 @@ use futures::StreamExt as _;
 
 use super::{
     app::App,
+    disposition::exact_name,
     extract::too_large,
-    files::{UploadQuery, check_path, check_prefix},
+    files::{Made, UploadQuery, check_path, check_prefix},
     idempotency::{self, Fingerprint},
     limits::UPLOAD_FILES,
     paging::Page,
@@ -37,6 +38,10 @@ const TOTAL_IN_LARGEST: u64 = 20;
 /// `too_large`, a broken connection, or a store that refuses.
 pub async fn stage_body(app: &App, workspace: &WorkspaceRef, body: Body) -> Answer<BlobRef> {
     let limit = app.node.settings.max_upload;
+    if body.size_hint().lower() > limit {
+        // It says so itself: none of it need be stored.
+        return Err(too_large(limit));
+    }
     let mut staged = workspace.stage().await?;
     let mut chunks = body.into_data_stream();
     let mut size = 0_u64;
@@ -64,7 +69,7 @@ pub async fn receive(
 ) -> Answer<Response> {
     let prefix = query.prefix.as_deref().filter(|prefix| !prefix.is_empty()).unwrap_or("/");
     check_prefix(prefix)?;
-    let key = idempotency::key(request.headers())?;
+    let key = idempotency::key(request.method(), request.headers())?;
     // The boundary differs with every try, so what counts of the body is each part's path and content.
     let mut fingerprint = Fingerprint::new(request.method(), request.uri());
     let mut parts = Multipart::from_request(request, &())
@@ -75,9 +80,9 @@ pub async fn receive(
     let mut files = Vec::new();
     while let Some(mut part) = parts.next_field().await.map_err(broken)? {
         let path = {
-            let name =
-                part.file_name().ok_or_else(|| Problem::new(Code::BodyInvalid, "every part needs a `filename`"))?;
-            below(prefix, name)
+            let exact = exact_name(part.headers());
+            let name = exact.as_deref().or(part.file_name());
+            below(prefix, name.ok_or_else(|| Problem::new(Code::BodyInvalid, "every part needs a `filename`"))?)
         };
         check_path(&path)?;
         if files.len() == UPLOAD_FILES {
@@ -106,7 +111,9 @@ pub async fn receive(
     }
     let command = WorkspaceCommand::CreateFiles { files, overwrite: query.overwrite };
     match workspace.command(caller, command, idempotency::with_key(key, &fingerprint)).await? {
-        WorkspaceAnswer::Files(files) => Ok((StatusCode::CREATED, Json(Page::whole(files.items))).into_response()),
+        WorkspaceAnswer::Files(files) => {
+            Ok((StatusCode::CREATED, Json(Made::All(Page::whole(files.items)))).into_response())
+        }
         other => Err(unexpected(&other)),
     }
 }

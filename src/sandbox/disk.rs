@@ -7,6 +7,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub const MIN_BYTES: u64 = 16 << 20;
 pub const MAX_BYTES: u64 = 15 << 40;
 /// How the name of a spare that is being formatted begins.
 const FRESH: &str = ".fresh-";
+/// How long a disk may take to be free after the last process that had it is gone.
+const FREE_LIMIT: Duration = Duration::from_secs(2);
 /// How many spares of one size are kept.
 const SPARES: u32 = 2;
 
@@ -62,6 +65,46 @@ pub fn provide(spares: &Path, bytes: u64, image: &Path) -> Result<(), StepError>
         }
     }
     format(image, bytes)
+}
+
+/// Makes an image that was not unmounted, since its machine died, fit to be mounted again.
+///
+/// # Errors
+/// It is beyond repair.
+pub fn repair(image: &Path) -> Result<(), StepError> {
+    let Some(fsck) = mkfs().map(|mkfs| mkfs.with_file_name("e2fsck")).filter(|fsck| fsck.exists()) else {
+        // The kernel mounts it as it is.
+        return Ok(());
+    };
+    let output =
+        Command::new(fsck).arg("-p").arg(image).stdin(Stdio::null()).output().map_err(StepError::at("run e2fsck"))?;
+    match output.status.code() {
+        // Nothing to repair, or repaired.
+        Some(0 | 1) => Ok(()),
+        _ => Err(StepError::new("e2fsck", String::from_utf8_lossy(&output.stdout).trim().to_owned())),
+    }
+}
+
+/// Waits until no loop device carries the image any more: the last process's end frees it, a moment later.
+///
+/// # Errors
+/// It is not freed in time. To mount it a second time would destroy it.
+pub fn wait_free(image: &Path) -> io::Result<()> {
+    let begin = Instant::now();
+    while carried(image) {
+        if begin.elapsed() > FREE_LIMIT {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "something still has it mounted"));
+        }
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+fn carried(image: &Path) -> bool {
+    let devices = fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    devices
+        .filter_map(|device| fs::read_to_string(device.path().join("loop/backing_file")).ok())
+        .any(|file| Path::new(file.trim_end()) == image)
 }
 
 /// Fills up the spares of this size. Several may do so at once: each formats a file of its own, and one that comes second

@@ -299,12 +299,20 @@ impl Driver {
         }
     }
 
-    /// Ends a sandbox and removes all of it but its directory on the host's disk. Can be done again after a failure, and
-    /// is done when there is nothing.
+    /// Whether a sandbox's programs stand still.
+    #[must_use]
+    pub fn is_frozen(&self, slot: &Slot) -> bool {
+        match slot.place {
+            Place::Contained { n } => self.paths().cgroups().sandbox(n).is_ok_and(|cgroup| cgroup.is_frozen()),
+            Place::Plain => false,
+        }
+    }
+
+    /// Ends everything that runs in a sandbox, so that it can be started anew on the disk that it has.
     ///
     /// # Errors
     /// Which step failed.
-    pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
+    pub fn stop(&self, slot: &Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
         match slot.place {
             Place::Contained { n } => {
                 let cgroup = self.paths().cgroups().sandbox(n).map_err(StepError::at("find the cgroup"))?;
@@ -320,6 +328,17 @@ impl Driver {
                 }
             }
         }
+        remove_dir(&self.scratch(slot).join("runtime")).map_err(StepError::at("remove the runtime's state"))?;
+        disk::wait_free(&slot.dir.join("disk.img")).map_err(StepError::at("wait for the disk"))
+    }
+
+    /// Ends a sandbox and removes all of it but its directory on the host's disk. Can be done again after a failure, and
+    /// is done when there is nothing.
+    ///
+    /// # Errors
+    /// Which step failed.
+    pub fn end(&self, slot: &mut Slot, init: Option<ProcessRef>) -> Result<(), StepError> {
+        self.stop(slot, init)?;
         remove_dir(&self.scratch(slot)).map_err(StepError::at("remove the run directory"))?;
         disk::remove(&slot.dir).map_err(StepError::at("remove the disk"))?;
         if let Some(range) = slot.range.take() {

@@ -93,12 +93,17 @@ impl Rights {
         }
     }
 
-    /// Makes a sandbox's disk of this size in its directory.
+    /// Makes a sandbox's disk of this size in its directory, if it isn't there.
     pub(super) fn provide_disk(&self, spares: &Path, bytes: u64, dir: &Path) -> Result<disk::Disk, StepError> {
         match self {
             Self::Root => {
                 let image = dir.join(disk::IMAGE);
-                disk::provide(spares, bytes, &image)?;
+                // One that is started anew has its disk.
+                if image.exists() {
+                    disk::repair(&image)?;
+                } else {
+                    disk::provide(spares, bytes, &image)?;
+                }
                 Ok(disk::Disk::Image(image))
             }
             Self::Rootless(_) => {

@@ -1,20 +1,27 @@
 /** The HTTP interface as typed calls. Paths and bodies are the contract's; nothing here knows a browser. */
 
 import type {
+  ContentChange,
   FileContent,
   FileEntry,
   GrantedRole,
   Me,
   Member,
-  Page,
+  Membership,
+  Move,
+  NewFile,
+  NewLink,
+  NewWorkspace,
   Process,
   RunAnswer,
   RunRequest,
+  Sandbox,
+  SandboxWithToken,
   ShareLink,
-  SharingMode,
   StreamToken,
   Template,
   Workspace,
+  WorkspaceChange,
   WorkspaceWithFiles,
 } from "./api-types.ts";
 import { problemFrom, Unreachable } from "./problem.ts";
@@ -37,6 +44,11 @@ export interface TransportAnswer {
 
 /** The most entries one page may hold. */
 const PAGE_LIMIT = 1000;
+
+interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+}
 
 interface CallOptions {
   json?: unknown;
@@ -69,10 +81,10 @@ export class Api {
   }
 
   createWorkspace(name: string, template: string, idempotencyKey: string): Promise<Workspace> {
-    return this.#json("POST", "/api/workspaces", { json: { name, template }, idempotencyKey });
+    return this.#json("POST", "/api/workspaces", { json: { name, template } satisfies NewWorkspace, idempotencyKey });
   }
 
-  updateWorkspace(id: string, change: { name?: string; sharing_mode?: SharingMode }): Promise<Workspace> {
+  updateWorkspace(id: string, change: WorkspaceChange): Promise<Workspace> {
     return this.#json("PUT", `/api/workspaces/${id}`, { json: change });
   }
 
@@ -85,7 +97,9 @@ export class Api {
   }
 
   async setMember(workspace: string, user: string, role: GrantedRole): Promise<void> {
-    await this.#call("PUT", `/api/workspaces/${workspace}/members/${encodeURIComponent(user)}`, { json: { role } });
+    await this.#call("PUT", `/api/workspaces/${workspace}/members/${encodeURIComponent(user)}`, {
+      json: { role } satisfies Membership,
+    });
   }
 
   removeMember(workspace: string, user: string): Promise<void> {
@@ -96,8 +110,13 @@ export class Api {
     return this.#all(`/api/workspaces/${workspace}/links`);
   }
 
-  createLink(workspace: string, role: GrantedRole, ttlSeconds: number, idempotencyKey: string): Promise<ShareLink> {
-    const json = { role, ttl_seconds: ttlSeconds };
+  createLink(
+    workspace: string,
+    role: GrantedRole,
+    ttlSeconds: number | null,
+    idempotencyKey: string,
+  ): Promise<ShareLink> {
+    const json = { role, ttl_seconds: ttlSeconds } satisfies NewLink;
     return this.#json("POST", `/api/workspaces/${workspace}/links`, { json, idempotencyKey });
   }
 
@@ -110,7 +129,7 @@ export class Api {
   }
 
   createFile(workspace: string, path: string, isDirectory: boolean): Promise<FileEntry> {
-    const json = isDirectory ? { path, is_directory: true } : { path, content: "" };
+    const json: NewFile = isDirectory ? { path, is_directory: true } : { path, content: "" };
     return this.#json("POST", `/api/workspaces/${workspace}/files`, { json });
   }
 
@@ -119,11 +138,14 @@ export class Api {
   }
 
   saveFile(id: string, content: string, etag: string | null): Promise<FileEntry> {
-    return this.#json("PUT", `/api/files/${id}`, { json: { content }, ifMatch: etag ?? undefined });
+    return this.#json("PUT", `/api/files/${id}`, {
+      json: { content } satisfies ContentChange,
+      ifMatch: etag ?? undefined,
+    });
   }
 
   moveFile(id: string, path: string): Promise<FileEntry> {
-    return this.#json("POST", `/api/files/${id}/move`, { json: { path } });
+    return this.#json("POST", `/api/files/${id}/move`, { json: { path } satisfies Move });
   }
 
   deleteFile(id: string): Promise<void> {
@@ -146,6 +168,27 @@ export class Api {
     return this.#none("POST", `/api/processes/${process}/cancel`);
   }
 
+  /** The workspace's sandbox, made when there is none. */
+  startSandbox(workspace: string): Promise<SandboxWithToken> {
+    return this.#json("POST", `/api/workspaces/${workspace}/sandbox`, { json: {} });
+  }
+
+  sandbox(id: string): Promise<Sandbox> {
+    return this.#json("GET", `/api/sandboxes/${id}/status`);
+  }
+
+  suspendSandbox(id: string): Promise<void> {
+    return this.#none("POST", `/api/sandboxes/${id}/suspend`);
+  }
+
+  resumeSandbox(id: string): Promise<void> {
+    return this.#none("POST", `/api/sandboxes/${id}/resume`);
+  }
+
+  endSandbox(id: string): Promise<void> {
+    return this.#none("DELETE", `/api/sandboxes/${id}`);
+  }
+
   streamToken(sandbox: string): Promise<StreamToken> {
     return this.#json("POST", `/api/sandboxes/${sandbox}/token`);
   }
@@ -158,7 +201,7 @@ export class Api {
       const after: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
       const page: Page<T> = await this.#json("GET", `${path}?limit=${PAGE_LIMIT}${after}`);
       items.push(...page.items);
-      cursor = page.next_cursor ?? null;
+      cursor = page.next_cursor;
     } while (cursor !== null);
     return items;
   }

@@ -55,16 +55,38 @@ export class IdePage {
     );
   }
 
-  async open(name: string): Promise<void> {
-    await this.row(name).click();
-    await this.page.getByRole("tab", { name, exact: true, selected: true }).waitFor();
+  async open(name: string, kind: "file" | "folder" = "file"): Promise<void> {
+    await this.row(name).waitFor();
+    if (kind === "file") {
+      await this.row(name).click();
+      await this.page.getByRole("tab", { name, exact: true, selected: true }).waitFor();
+    } else if ((await this.row(name).getAttribute("aria-expanded")) === "false") {
+      await this.row(name).click();
+    }
   }
 
   /** Runs the open file, and waits for its terminal to be the one in front. */
   async run(command: string): Promise<void> {
+    const before = await this.newestProcess();
     await this.button("Run").click();
-    await this.terminalTab(command).last().waitFor();
-    await until("the new terminal to be in front", async () => (await this.selectedTerminal()) === command);
+    await until("the program to be started", async () => (await this.newestProcess()) !== before);
+    await until("its terminal to be in front", async () => (await this.selectedTerminal()) === command);
+  }
+
+  /** Starts a shell, and waits for its terminal, by its name where one is given, to be the one in front. */
+  async newTerminal(name?: string): Promise<void> {
+    const before = await this.newestProcess();
+    await this.button("New terminal").click();
+    await until("the shell to be started", async () => (await this.newestProcess()) !== before);
+    if (name !== undefined) {
+      await until("the shell to be in front", async () => (await this.selectedTerminal()) === name);
+    }
+  }
+
+  /** The address of the output of the program in front, which names it. */
+  async newestProcess(): Promise<string | null> {
+    const link = this.page.getByRole("link", { name: "Download output" });
+    return (await link.count()) === 0 ? null : link.getAttribute("href");
   }
 
   terminalTab(command: string): Locator {
@@ -119,6 +141,27 @@ export class IdePage {
   async press(key: string): Promise<void> {
     await this.#focusTerminal();
     await this.page.keyboard.press(key);
+  }
+
+  /** Clicks on the end of the line that ends with `text`, as the terminal draws it. */
+  async clickInTerminal(text: string): Promise<void> {
+    const place = await this.page.evaluate((wanted) => {
+      const rows = [...document.querySelectorAll(".xterm-rows > div")];
+      const row = rows.find((each) => each.textContent?.trimEnd().endsWith(wanted));
+      if (row === undefined) return null;
+      const line = document.createRange();
+      line.selectNodeContents(row);
+      const box = line.getBoundingClientRect();
+      const letter = box.width / (row.textContent ?? "").length;
+      const end = (row.textContent ?? "").trimEnd().length;
+      return { x: box.left + (end - 1.5) * letter, y: box.top + box.height / 2 };
+    }, text);
+    if (place === null) throw new Error(`the terminal draws no ${text}`);
+    // A link is one once the pointer has come to rest on it.
+    await this.page.mouse.move(place.x, place.y + 1);
+    await this.page.mouse.move(place.x, place.y);
+    await this.page.mouse.down();
+    await this.page.mouse.up();
   }
 
   async #focusTerminal(): Promise<void> {

@@ -15,6 +15,7 @@ export class Steps {
   /** Runs one step. The first that fails ends the journey: those after it build on it. */
   async step(name: string, work: () => Promise<void>): Promise<void> {
     const number = this.#passed + 1;
+    const started = performance.now();
     try {
       await work();
     } catch (error) {
@@ -25,7 +26,7 @@ export class Steps {
     }
     this.#passed = number;
     await this.#picture(`${String(number).padStart(2, "0")}-${name.replaceAll(/[^a-z0-9]+/gi, "-")}`);
-    console.log(`ok ${number} ${name}`);
+    console.log(`ok ${number} ${name} (${((performance.now() - started) / 1000).toFixed(1)} s)`);
   }
 
   summary(failed: number): string {

@@ -188,13 +188,22 @@ impl Core {
 
     fn make_parents(&self, tree: &mut Tree, path: &str, version: u64) -> io::Result<()> {
         let Some(parent) = paths::parent(path) else { return Ok(()) };
-        if self.root.directory(parent).is_ok() {
+        let is_known = |tree: &Tree, above: &str| {
+            tree.records.get(above).is_some_and(|record| record.tree == Some(Node::Directory))
+        };
+        if is_known(tree, parent) && self.root.directory(parent).is_ok() {
             return Ok(());
         }
         for (at, _) in path.match_indices('/').skip(1) {
             let above = &path[..at];
             match self.root.look(above)? {
-                Disk::Directory => continue,
+                Disk::Directory => {
+                    // A program made it, and the tree has it now too: if it goes away again, that is to be told.
+                    if !is_known(tree, above) && !tree.versions.decided(above, version) {
+                        tree.records.set(above, Record::agreed(Node::Directory, Disk::Directory, 0));
+                    }
+                    continue;
+                }
                 Disk::Absent => {}
                 Disk::Symlink(_) | Disk::File(_) | Disk::Other(..) => self.root.remove(above)?,
             }
@@ -282,6 +291,15 @@ impl Core {
                     self.put(&mut tree, &target, &Node::Directory, None, version)?;
                 } else {
                     self.move_whole(&mut tree, &path, &target, version)?;
+                }
+            }
+            // In the tree the move came first: what those reports removed or replaced here went on there, under its new
+            // name.
+            let spoken: Vec<String> = tree.versions.decided_within(from, version).map(str::to_owned).collect();
+            for path in spoken.iter().map(String::as_str).chain([from]) {
+                let target = format!("{to}{}", &path[from.len()..]);
+                if !tree.versions.decided(&target, version) {
+                    tree.marks.push((target, true));
                 }
             }
             return Ok(());

@@ -81,7 +81,14 @@ mod tests {
     use crate::files::stamp::Stamp;
 
     fn stamp(content: u8, executable: bool) -> Stamp {
-        Stamp { ino: 1, size: u64::from(content), mtime: 0, ctime: 0, mode: if executable { 0o755 } else { 0o644 } }
+        Stamp {
+            ino: 1,
+            size: u64::from(content),
+            mtime: 0,
+            ctime: 0,
+            mode: if executable { 0o755 } else { 0o644 },
+            linked: false,
+        }
     }
 
     fn node(content: u8, executable: bool) -> Node {

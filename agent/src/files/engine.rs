@@ -88,6 +88,8 @@ pub struct Engine {
     batch: u64,
     transfer: u64,
     large: VecDeque<Due>,
+    /// Directories to be looked through.
+    emptied: Vec<String>,
     uploading: Option<bool>,
     uploaded: Vec<Uploaded>,
     named: BTreeMap<String, String>,
@@ -141,6 +143,7 @@ impl Engine {
             batch: 0,
             transfer: 0,
             large: VecDeque::new(),
+            emptied: Vec::new(),
             uploading: None,
             uploaded: Vec::new(),
             named: BTreeMap::new(),
@@ -281,6 +284,12 @@ impl Engine {
         if self.active && (self.lost_track || self.scan_at.is_some_and(|at| at <= now)) {
             self.lost_track = false;
             self.scan("".to_owned()).await;
+            if !(self.flushes.is_empty() && self.packs.is_empty()) {
+                self.pending.urge();
+            }
+        }
+        for path in std::mem::take(&mut self.emptied) {
+            self.scan(path).await;
             if !(self.flushes.is_empty() && self.packs.is_empty()) {
                 self.pending.urge();
             }

@@ -70,16 +70,36 @@ impl Flight {
     }
 }
 
-/// Settles what a committed report told. Returns the paths that must be reported again, since a push has changed the
-/// disk meanwhile and the report came after it in the tree.
-pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String, String)]) -> Vec<String> {
+/// Refusals that say nothing against the file itself.
+const PASSING: &[&str] = &["content_missing", "content_differs", "store_failed", "overloaded"];
+
+/// What is to be done once a report is settled.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Paths that must be reported again, since a push has changed the disk meanwhile and the report came after it in
+    /// the tree.
+    pub again: Vec<String>,
+    /// Directories that took another thing's place in the tree, and are empty there whatever they hold here.
+    pub emptied: Vec<String>,
+}
+
+/// Settles what a committed report told.
+pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String, String)]) -> Settled {
     let mut again = Vec::new();
+    let emptied = told.windows(2).filter(|pair| pair[0].path == pair[1].path && made(&pair[1]) == Made::Directory);
+    let emptied: Vec<String> = emptied.map(|pair| pair[1].path.clone()).collect();
     let taken = |path: &str| !refused.iter().any(|(refused, _)| refused == path);
     let decided: Vec<(String, Made)> =
         told.iter().filter(|told| taken(&told.path)).map(|told| (told.path.clone(), made(told))).collect();
     for Told { path, record, .. } in told {
         tree.forced.remove(&path);
-        if !taken(&path) {
+        if refused.iter().any(|(refused, why)| *refused == path && PASSING.contains(&why.as_str())) {
+            // The node did not get its content, or knew the path by another one: it is told anew, whole.
+            if !tree.versions.outdone(&path, version) {
+                tree.records.set(&path, Record::unsettled(None));
+                again.push(path);
+            }
+        } else if !taken(&path) {
             // It is not offered again until it changes.
             let known = tree.records.get(&path).and_then(|record| record.tree.clone());
             if let Some(disk) = record.and_then(|record| record.seen) {
@@ -97,7 +117,7 @@ pub fn settle(tree: &mut Tree, told: Vec<Told>, version: u64, refused: &[(String
     }
     tree.versions.reported(version, decided.iter().map(|(path, made)| (path.as_str(), *made)));
     tree.versions.end();
-    again
+    Settled { again, emptied }
 }
 
 fn made(told: &Told) -> Made {

@@ -354,7 +354,7 @@ fn is_sure(core: &Core, path: &str, record: &Record, disk: &Disk, known: &Node) 
 }
 
 /// Whether the disk holds exactly this file or link, by its content.
-fn holds(core: &Core, path: &str, node: &Node) -> bool {
+pub fn holds(core: &Core, path: &str, node: &Node) -> bool {
     match node {
         Node::Directory => true,
         Node::Symlink { target } => core.root.read_link(path).is_ok_and(|now| now == target.as_bytes()),

@@ -13,6 +13,7 @@ mod core;
 mod diff;
 mod engine;
 mod flight;
+mod harvest;
 mod manifest;
 mod pending;
 mod read;
@@ -128,8 +129,8 @@ impl Files {
         }
     }
 
-    /// Does a frame of the ordered kind: `Settings`, `Environment`, `Manifest`, `Content`, `Push`. All others are
-    /// ignored. It is done when this returns, unless the link ended meanwhile. Frames of a stream that has ended must
+    /// Does a frame of the ordered kind: `Settings`, `Environment`, `Manifest`, `Harvest`, `Content`, `Push`. All
+    /// others are ignored. It is done when this returns, unless the link ended meanwhile. Frames of a stream that has ended must
     /// not be handed over once the next has begun.
     pub async fn ordered(&self, frame: NodeFrame) {
         let link = self.core.link.borrow().clone();
@@ -166,6 +167,12 @@ impl Files {
                 ordered.incoming.part(version, entries, &self.core.tree());
                 if last {
                     self.manifest(&mut ordered, link).await;
+                }
+            }
+            NodeFrame::Harvest { entries, last } => {
+                self.blocking(&mut ordered, move |core, _| harvest::take(core, &entries)).await;
+                if last {
+                    self.is_ready(link, Vec::new()).await;
                 }
             }
             NodeFrame::Content { transfer, bytes } => {
@@ -209,6 +216,11 @@ impl Files {
         let incoming = std::mem::take(&mut ordered.incoming);
         let Some(mut notes) = manifest::apply(&self.core, incoming, &mut ordered.wanted).await else { return };
         notes.splice(0..0, ordered.notes.drain(..));
+        self.is_ready(link, notes).await;
+    }
+
+    /// The disk is as the node said, and its changes are reported from now on.
+    async fn is_ready(&self, link: Link, notes: Vec<String>) {
         let first = !std::mem::replace(&mut self.core.tree().ready, true);
         self.core.wake.notify_one();
         if !first {

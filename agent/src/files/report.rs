@@ -1,6 +1,6 @@
 //! Making a report of paths that are due: looking, reading, and deciding what the tree must be told.
 
-use std::{io, mem::discriminant};
+use std::{collections::HashMap, io, mem::discriminant};
 
 use playhouse_protocol::{
     agent::{Change, Content, INLINE_BYTES, Node},
@@ -54,12 +54,15 @@ pub struct Built {
     /// Uploads that came to nothing, since their file is another by now.
     pub void: Vec<u64>,
     weight: usize,
+    /// The paths by their files' inode numbers, once a file with several names is met.
+    names: Option<HashMap<u64, Vec<String>>>,
 }
 
 /// Looks at everything that was uploaded and everything that is due.
 #[must_use]
 pub fn build(core: &Core, due: Vec<Due>, uploaded: Vec<Uploaded>) -> Built {
     let mut built = Built::default();
+    // Names that share a file are looked at in the next report.
     for upload in uploaded {
         built.upload(core, upload);
     }
@@ -77,6 +80,7 @@ pub fn build(core: &Core, due: Vec<Due>, uploaded: Vec<Uploaded>) -> Built {
             }
         }
     }
+    built.names = None;
     built
 }
 
@@ -142,6 +146,11 @@ impl Built {
                 return None;
             }
         };
+        if let Disk::File(stamp) = disk
+            && stamp.linked
+        {
+            self.mark_names(&mut tree, path, stamp);
+        }
         let record = tree.records.get(path);
         let settled = match record {
             Some(record) => record.seen == Some(disk) && !(due.wrote && record.racy),
@@ -172,6 +181,24 @@ impl Built {
             Disk::Other(kind, _) => self.exclude(&mut tree, path, disk, kind),
         }
         None
+    }
+
+    /// A file with several names has changed under one of them: no event speaks of the others.
+    fn mark_names(&mut self, tree: &mut Tree, path: &str, stamp: Stamp) {
+        let names = self.names.get_or_insert_with(|| {
+            let mut names: HashMap<u64, Vec<String>> = HashMap::new();
+            for (path, record) in tree.records.iter() {
+                if let Some(Disk::File(stamp)) = record.seen {
+                    names.entry(stamp.ino).or_default().push(path.to_owned());
+                }
+            }
+            names
+        });
+        for other in names.get(&stamp.ino).into_iter().flatten().filter(|other| *other != path) {
+            if tree.records.get(other).is_some_and(|record| record.racy || record.seen != Some(Disk::File(stamp))) {
+                tree.marks.push((other.clone(), false));
+            }
+        }
     }
 
     fn put_plain(&mut self, tree: &mut Tree, due: &Due, node: Node, disk: Disk) {

@@ -15,6 +15,8 @@ pub struct Stamp {
     pub ctime: i128,
     /// Permission bits.
     pub mode: u32,
+    /// The file has other names too, through which it may change without a word about this one.
+    pub linked: bool,
 }
 
 /// How old a file's last change must be before its stamp alone proves that it has not changed since: file times have
@@ -45,6 +47,7 @@ impl From<&Stat> for Stamp {
             mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
             ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
             mode: stat.st_mode & 0o7777,
+            linked: stat.st_nlink > 1,
         }
     }
 }

@@ -110,6 +110,16 @@ impl Versions {
         ancestors(path).any(|above| self.decided.get(above).is_some_and(|decided| decided.closed > version))
     }
 
+    /// The paths at and below `path` of which reports that were committed after `version` spoke.
+    pub fn decided_within<'a>(&'a self, path: &str, version: u64) -> impl Iterator<Item = &'a str> {
+        let (own, below) = (self.decided.get_key_value(path), format!("{path}/"));
+        let end = format!("{path}0");
+        own.into_iter()
+            .chain(self.decided.range::<str, _>((Bound::Included(below.as_str()), Bound::Excluded(end.as_str()))))
+            .filter(move |(_, decided)| decided.last() > version)
+            .map(|(path, _)| path.as_str())
+    }
+
     /// Whether a report committed after `version` put anything below `path`, and so made a directory of it.
     #[must_use]
     pub fn decided_below(&self, path: &str, version: u64) -> bool {

@@ -28,7 +28,10 @@ use uuid::Uuid;
 const TOKEN: [u8; 32] = [7; 32];
 
 /// How long anything may take: far longer than it does.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a stretch of a process's output may take: it is bounded as a whole, since a flood never falls silent.
+const STRETCH: Duration = Duration::from_secs(60);
 
 /// An agent outside a sandbox, and the socket it dials.
 pub struct Agent {
@@ -251,7 +254,10 @@ impl Node {
 
     /// Takes output until `model` has what `until` wants, storing and crediting as it comes.
     pub async fn take(&mut self, id: Uuid, model: &mut Model, mut until: impl FnMut(&Model) -> bool) {
+        let deadline = tokio::time::Instant::now() + STRETCH;
         while !until(model) {
+            let (chunks, exit) = (model.chunks.len(), &model.exit);
+            assert!(tokio::time::Instant::now() < deadline, "not all that was waited for: {chunks} chunks, {exit:?}");
             let frame = self
                 .find("output", |frame| match frame {
                     AgentFrame::Output { process_id, .. } | AgentFrame::Exited { process_id, .. } => {

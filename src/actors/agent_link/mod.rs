@@ -4,6 +4,7 @@ mod open;
 mod pump;
 
 pub use open::{Opening, open};
+pub use pump::SILENCE;
 
 use playhouse_protocol::agent::NodeFrame;
 use tokio::sync::mpsc;

@@ -11,6 +11,7 @@ use playhouse_protocol::{
     codec,
     handshake::{self, Challenge, HANDSHAKE_BYTES, Hello, Proof, TokenHash},
 };
+use playhouse_quiet::QuietStream;
 use ractor::ActorRef;
 use rand::RngCore;
 use tokio::{
@@ -54,6 +55,8 @@ pub struct Opening {
     pub hello: Hello,
     /// Its stream.
     pub stream: OwnedFd,
+    /// It only brings in what a lost agent left.
+    pub harvest: bool,
 }
 
 /// Why a link did not come about.
@@ -74,7 +77,7 @@ enum OpenError {
 }
 
 /// The stream of a proven agent.
-pub(super) type AgentStream = WebSocketStream<UnixStream>;
+pub(super) type AgentStream = WebSocketStream<QuietStream>;
 
 /// What an agent has when a link begins.
 #[derive(Debug, Default)]
@@ -118,6 +121,7 @@ async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError
         .write_buffer_size(0)
         .max_message_size(Some(codec::FRAME_BYTES))
         .max_frame_size(Some(codec::FRAME_BYTES));
+    let stream = QuietStream::new(stream)?;
     let mut stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let mut state = AgentState::default();
     loop {
@@ -146,7 +150,7 @@ async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError
 }
 
 async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
-    let Opening { node, sandbox, sandbox_id, workspace_id, hello, .. } = opening;
+    let Opening { node, sandbox, sandbox_id, workspace_id, hello, harvest, .. } = opening;
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let (at_once, at_once_frames) = mpsc::unbounded_channel();
     let (ordered, ordered_frames) = mpsc::channel(ORDERED_FRAMES);
@@ -158,6 +162,7 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
         link: link.clone(),
         ready: state.ready,
         tree_version: state.tree_version,
+        harvest,
     };
     if let Err(error) = workspace.cast(up).await {
         tracing::warn!(%error, sandbox = %sandbox_id, "a workspace can't take its agent's link");
@@ -178,7 +183,7 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
     tracing::debug!(sandbox = %sandbox_id, link = number, why, "an agent's link is gone");
     router.down();
     // A sandbox that went passive is over.
-    let _ = sandbox.send_message(SandboxMessage::LinkDown { link: number });
+    let _ = sandbox.send_message(SandboxMessage::LinkDown { link: number, silent: why == pump::SILENT });
     if let Err(error) = workspace.cast(WorkspaceMessage::LinkDown { link: number }).await {
         tracing::debug!(%error, "a workspace that can't start has no link to lose");
     }

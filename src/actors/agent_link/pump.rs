@@ -1,6 +1,6 @@
 //! A proven link at work: frames in go to the actor they concern, frames out go at once ones first.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use futures::{
     SinkExt, StreamExt,
@@ -29,7 +29,9 @@ use crate::actors::{
 /// The agent hears from its owner so often.
 const BEAT: Duration = Duration::from_secs(1);
 /// An agent that says nothing for so long is taken for gone; it beats every second.
-const SILENCE: Duration = Duration::from_secs(10);
+pub const SILENCE: Duration = Duration::from_secs(10);
+/// That a link ended so.
+pub(super) const SILENT: &str = "it was silent";
 
 /// How many frames of content, of at most 256 KiB each, may be on their way to the store.
 const BULK_FRAMES: usize = 32;
@@ -142,6 +144,9 @@ impl Router {
 }
 
 /// Runs until the stream ends, and says why.
+///
+/// Both directions are one task: the stream's waker is shared by its halves, so that two tasks would both be woken by
+/// every frame, and a second worker of the runtime with them.
 pub(super) async fn run(
     stream: AgentStream,
     router: &mut Router,
@@ -149,33 +154,43 @@ pub(super) async fn run(
     ordered: mpsc::Receiver<NodeFrame>,
 ) -> &'static str {
     let (sink, source) = stream.split();
-    let mut writer = tokio::spawn(write(sink, at_once, ordered));
-    let why = tokio::select! {
+    tokio::select! {
+        biased;
         why = read(source, router) => why,
-        _ = &mut writer => "it could not be written to",
-    };
-    writer.abort();
-    why
+        () = write(sink, at_once, ordered) => "it could not be written to",
+    }
 }
 
 async fn read(mut source: SplitStream<AgentStream>, router: &mut Router) -> &'static str {
     let mut heard = Instant::now();
+    // Moved on only when it fires: a timer that every frame moves costs more than the frame.
+    let mut silence = pin!(tokio::time::sleep_until(heard + SILENCE));
     loop {
-        match tokio::time::timeout_at(heard + SILENCE, source.next()).await {
-            Err(_) => return "it was silent",
-            Ok(None) => return "it was closed",
-            Ok(Some(Err(error))) => {
+        let message = tokio::select! {
+            biased;
+            message = source.next() => message,
+            () = &mut silence => {
+                if heard.elapsed() >= SILENCE {
+                    return SILENT;
+                }
+                silence.as_mut().reset(heard + SILENCE);
+                continue;
+            }
+        };
+        match message {
+            None => return "it was closed",
+            Some(Err(error)) => {
                 tracing::debug!(%error, "an agent's stream broke");
                 return "it broke";
             }
-            Ok(Some(Ok(Message::Binary(bytes)))) => match codec::decode::<AgentFrame>(&bytes) {
+            Some(Ok(Message::Binary(bytes))) => match codec::decode::<AgentFrame>(&bytes) {
                 Ok(frame) => router.route(frame).await,
                 Err(error) => {
                     tracing::warn!(%error, "an agent sent what is no frame");
                     return "it sent what is no frame";
                 }
             },
-            Ok(Some(Ok(_))) => {}
+            Some(Ok(_)) => {}
         }
         heard = Instant::now();
     }

@@ -180,6 +180,9 @@ impl Actor for HostActor {
             HostMessage::Frame(FromHost::Usage { sandbox_id, usage }) => {
                 state.tell(sandbox_id, SandboxMessage::HostUsage(usage));
             }
+            HostMessage::Frame(FromHost::Looked { sandbox_id, state: look }) => {
+                state.tell(sandbox_id, SandboxMessage::HostLooked(look));
+            }
             HostMessage::Frame(FromHost::Beat) => {}
         }
         Ok(())

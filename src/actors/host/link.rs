@@ -60,11 +60,13 @@ impl HostLink {
     /// Sends a command.
     pub fn send(&self, frame: ToHost) {
         let command = match &frame {
-            ToHost::Create { command_id, spec, .. } => Some((*command_id, spec.sandbox_id)),
+            ToHost::Create { command_id, spec, .. } | ToHost::Recover { command_id, spec, .. } => {
+                Some((*command_id, spec.sandbox_id))
+            }
             ToHost::End { command_id, sandbox_id, .. } | ToHost::Freeze { command_id, sandbox_id, .. } => {
                 Some((*command_id, *sandbox_id))
             }
-            ToHost::Hello { .. } | ToHost::AskUsage { .. } | ToHost::Leave => None,
+            ToHost::Hello { .. } | ToHost::AskUsage { .. } | ToHost::Look { .. } | ToHost::Leave => None,
         };
         if let Some((command, sandbox)) = command {
             self.commands.lock().unwrap_or_else(PoisonError::into_inner).insert(command, sandbox);

@@ -56,13 +56,17 @@ async fn load(partition: Partition, node: &Node) -> Result<Loaded, StartError> {
             kept.insert(key, answer);
         }
     }
-    let Some(life) = life else { return Ok(Loaded { life: None, rows, kept, end: EventId::ZERO, unfinished: false }) };
+    let Some(life) = life else {
+        return Ok(Loaded { life: None, rows, kept, end: EventId::ZERO, bytes: 0, unfinished: false });
+    };
     let log = LogKey { workspace: life.record.workspace_id, process: partition.id };
     let bounds = node.store.replay.bounds(log).await.map_err(|error| failed(&error))?;
     let stored = bounds.map_or(EventId::ZERO, |bounds| bounds.last);
     let end = life.outcome().map_or(stored, |outcome| outcome.last);
+    let stored = bounds.map_or(0, |bounds| bounds.bytes);
+    let bytes = life.outcome().map_or(stored, |outcome| outcome.bytes.unwrap_or(stored));
     let unfinished = life.outcome().is_some() && bounds.is_some_and(|bounds| !bounds.finished);
-    Ok(Loaded { life: Some(life), rows, kept, end, unfinished })
+    Ok(Loaded { life: Some(life), rows, kept, end, bytes, unfinished })
 }
 
 /// What a process begins with, where there is one.
@@ -71,6 +75,8 @@ pub(super) struct Loaded {
     pub(super) rows: Rows,
     pub(super) kept: BTreeMap<String, Kept>,
     pub(super) end: EventId,
+    /// The bytes of everything up to `end`.
+    pub(super) bytes: u64,
     /// It has ended, and its log was not told.
     pub(super) unfinished: bool,
 }

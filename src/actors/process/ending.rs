@@ -20,7 +20,8 @@ use crate::{
         sandbox::{Fate, SandboxMessage},
         workspace::WorkspaceMessage,
     },
-    clock,
+    check, clock,
+    invariant::Inv,
     store::metadata::{Commit, CommitError, Guard},
 };
 
@@ -52,6 +53,7 @@ impl Shell {
     /// Goes on towards the end, if there is one and nothing is in its way.
     pub(super) fn settle(&mut self) {
         let end = self.tail.received();
+        let bytes = self.tail.bytes_up_to(end);
         let Some(life) = &mut self.life else { return };
         if let Some(exit) = &self.exit
             && self.lose_to.is_none()
@@ -64,7 +66,7 @@ impl Shell {
                 self.exit = None;
                 return self.gap(expected, found);
             }
-            life.end(outcome_of(exit, end, clock::now()));
+            life.end(outcome_of(exit, end, bytes, clock::now()));
             let answered = self.inputs.end();
             self.answer_inputs(answered);
         }
@@ -124,9 +126,11 @@ impl Shell {
         self.waiting_end.push(reply);
         (self.link, self.pace, self.on_link, self.lose_to) = (None, None, false, None);
         let last = self.tail.received();
+        let bytes = self.tail.bytes_up_to(last);
         let Some(life) = &mut self.life else { return };
         // An exit that was told and could not be reached, for a gap, counts for nothing: nobody can fill it now.
-        if life.end(Outcome { exit_code: None, signal: None, reason: Some(reason), finished_at: clock::now(), last }) {
+        let (reason, finished_at) = (Some(reason), clock::now());
+        if life.end(Outcome { exit_code: None, signal: None, reason, finished_at, last, bytes: Some(bytes) }) {
             self.exit = None;
             let answered = self.inputs.end();
             self.answer_inputs(answered);
@@ -182,6 +186,8 @@ impl Shell {
             return;
         }
         self.committing_end = false;
+        let (stored, received) = (self.tail.stored(), self.tail.received());
+        check!(Inv::StatusLast, stored == received, "{stored} is stored of {received} at the end of {}", self.id);
         self.life = self.life.as_ref().and_then(|life| life.ended());
         self.viewers.end();
         self.serve_all();

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 use playhouse_protocol::agent::{INPUT_BYTES, InputOutcome, NodeFrame, PIECE_BYTES};
 use uuid::Uuid;
 
+use crate::{check, invariant::Inv};
+
 /// How many writers' last numbers are remembered here; the agent knows more.
 const WRITERS: usize = 1024;
 /// How many inputs may wait: a client that sends empty ones costs no more memory than one that sends full ones.
@@ -147,6 +149,8 @@ impl<T> Inputs<T> {
     /// What is to be sent now.
     pub fn to_send(&mut self, process_id: Uuid) -> Option<NodeFrame> {
         let waiting = self.waiting.front_mut().filter(|waiting| !waiting.sent)?;
+        let last = self.taken.get(&waiting.writer).copied().unwrap_or(0);
+        check!(Inv::InputOnce, waiting.seq > last, "{} follows {last} of {}", waiting.seq, waiting.writer);
         waiting.sent = true;
         Some(NodeFrame::Input {
             process_id,

@@ -33,6 +33,8 @@ pub struct ProcessInfo {
     pub last_id: Option<EventId>,
     /// The last input number taken of the asking writer.
     pub input_seq: u64,
+    /// False when its output is kept no longer, its time being up.
+    pub retained: bool,
 }
 
 /// Why a subscription's cursor is refused.

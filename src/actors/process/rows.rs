@@ -73,7 +73,7 @@ pub fn kept_key(caller: &Caller, idempotency: &Idempotency) -> String {
 /// Whether a retry shall get this answer again, or have another try.
 #[must_use]
 pub fn is_kept(answer: &Result<ProcessAnswer, Refused>) -> bool {
-    answer.as_ref().err().is_none_or(|refused| refused.code.status() < 500 && refused.code.status() != 429)
+    answer.as_ref().err().is_none_or(Refused::is_final)
 }
 
 /// The commits of one process.

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     actors::{Node, agent_link::LinkRef},
     clock,
-    store::replay::{AppendError, LogKey},
+    store::replay::{AppendError, LogKey, LossReason},
 };
 
 /// How often it looks at its clock while an agent waits for credit.
@@ -88,9 +88,9 @@ pub(super) struct Shell {
 impl Shell {
     pub(super) fn new(arguments: Arguments, myself: ActorRef<ProcessMessage>) -> Self {
         let Arguments { id, node, loaded } = arguments;
-        let (life, rows, kept, end) = match loaded {
-            Some(loaded) => (loaded.life, Some(loaded.rows), loaded.kept, loaded.end),
-            None => (None, None, BTreeMap::new(), playhouse_protocol::EventId::ZERO),
+        let (life, rows, kept, end, bytes) = match loaded {
+            Some(loaded) => (loaded.life, Some(loaded.rows), loaded.kept, loaded.end, loaded.bytes),
+            None => (None, None, BTreeMap::new(), playhouse_protocol::EventId::ZERO, 0),
         };
         let mut viewers = Viewers::default();
         if life.as_ref().is_some_and(|life| life.outcome().is_some()) {
@@ -106,7 +106,7 @@ impl Shell {
             rows,
             kept,
             asking: BTreeMap::new(),
-            tail: Tail::new(end),
+            tail: Tail::new(end).behind(bytes),
             viewers,
             sessions: BTreeMap::new(),
             held: Vec::new(),
@@ -138,6 +138,12 @@ impl Shell {
     /// Its log.
     pub(super) fn log(&self) -> Option<LogKey> {
         self.life.as_ref().map(|life| LogKey { workspace: life.record.workspace_id, process: self.id })
+    }
+
+    /// Whether its log may be gone because it ended long ago.
+    pub(super) fn may_have_expired(&self) -> bool {
+        let outcome = self.life.as_ref().and_then(Life::outcome);
+        outcome.is_some_and(|outcome| self.node.store.replay.may_have_expired(outcome.finished_at, clock::now()))
     }
 
     /// Sends itself the result of background work.
@@ -209,7 +215,12 @@ impl Shell {
                 self.appending = false;
                 self.append();
             }
-            Done::Page { viewer, token, page } => {
+            Done::Page { viewer, token, mut page } => {
+                if let Some(page) = &mut page
+                    && !self.may_have_expired()
+                {
+                    page.missing = LossReason::StoreLost;
+                }
                 let mut effects = Vec::new();
                 let now = self.now_ms();
                 self.viewers.page(viewer, token, page, &self.tail, now, &mut effects);

@@ -32,6 +32,9 @@ pub struct Outcome {
     pub finished_at: OffsetDateTime,
     /// Its last output event.
     pub last: EventId,
+    /// The bytes of all its output; older rows don't say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// Where it is.
@@ -112,10 +115,12 @@ impl Life {
     }
 
     /// It has ended. False when that is no news.
-    pub fn end(&mut self, outcome: Outcome) -> bool {
+    pub fn end(&mut self, mut outcome: Outcome) -> bool {
         if self.is_over() {
             return false;
         }
+        // The agent dates the end in milliseconds, by when its host saw it; the start is dated by when it was heard of.
+        outcome.finished_at = self.started_at.map_or(outcome.finished_at, |started| outcome.finished_at.max(started));
         self.phase = Phase::Ending(outcome);
         true
     }
@@ -173,7 +178,7 @@ impl Life {
 
 /// What an agent's word for the end comes to, once everything up to `last` is here.
 #[must_use]
-pub fn outcome_of(exit: &Exit, last: EventId, now: OffsetDateTime) -> Outcome {
+pub fn outcome_of(exit: &Exit, last: EventId, bytes: u64, now: OffsetDateTime) -> Outcome {
     let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(exit.at_ms) * 1_000_000);
     let plain = |reason: &String| {
         let word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
@@ -186,6 +191,7 @@ pub fn outcome_of(exit: &Exit, last: EventId, now: OffsetDateTime) -> Outcome {
         // An agent's clock is its host's; one that is ahead would show an end in the future.
         finished_at: at.map_or(now, |at| at.min(now)),
         last,
+        bytes: Some(bytes),
     }
 }
 
@@ -226,8 +232,8 @@ mod tests {
 
     fn ended(mut life: Life, exit: &Exit) -> Life {
         let now = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(5);
-        assert!(life.end(outcome_of(exit, EventId::ZERO, now)));
-        assert!(!life.end(outcome_of(exit, EventId::ZERO, now)));
+        assert!(life.end(outcome_of(exit, EventId::ZERO, 0, now)));
+        assert!(!life.end(outcome_of(exit, EventId::ZERO, 0, now)));
         life.ended().expect("ending")
     }
 
@@ -246,7 +252,7 @@ mod tests {
         running.cancelled = true;
         assert_eq!(ended(running.clone(), &exit(Some(0), None)).status(), ProcessStatus::Cancelled);
         let mut ending = running;
-        ending.end(outcome_of(&exit(Some(0), None), EventId::ZERO, now));
+        ending.end(outcome_of(&exit(Some(0), None), EventId::ZERO, 0, now));
         assert_eq!(ending.status(), ProcessStatus::Running, "until it is committed");
     }
 
@@ -256,7 +262,7 @@ mod tests {
             let mut life = life();
             life.start(OffsetDateTime::UNIX_EPOCH);
             life.oom_kills = before;
-            life.end(outcome_of(&exit(None, Some(signal)), EventId::ZERO, OffsetDateTime::UNIX_EPOCH));
+            life.end(outcome_of(&exit(None, Some(signal)), EventId::ZERO, 0, OffsetDateTime::UNIX_EPOCH));
             life.blame(fate);
             life.ended().expect("ending").view().reason
         };
@@ -284,7 +290,7 @@ mod tests {
     #[test]
     fn what_an_agent_says_is_bounded() {
         let odd = Exit { reason: Some("A <b>".to_owned()), at_ms: u64::MAX, ..exit(Some(1), Some(77)) };
-        let outcome = outcome_of(&odd, EventId::ZERO, OffsetDateTime::UNIX_EPOCH);
+        let outcome = outcome_of(&odd, EventId::ZERO, 0, OffsetDateTime::UNIX_EPOCH);
         assert_eq!((outcome.reason, outcome.exit_code, outcome.signal.as_deref()), (None, None, Some("77")));
         assert_eq!(outcome.finished_at, OffsetDateTime::UNIX_EPOCH);
     }

@@ -8,6 +8,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use playhouse_protocol::{Chunk, EventId, stream::CHUNK_BYTES};
 
+use crate::{check, invariant::Inv};
+
 /// How much stored output is kept for viewers that lag a little, in bytes with their fixed costs.
 pub const KEEP_BYTES: usize = 256 * 1024;
 /// An agent within its credit never has so much unstored, fixed costs included: what exceeds it is not taken.
@@ -47,6 +49,8 @@ pub struct Tail {
     stored_position: u64,
     received: EventId,
     position: u64,
+    /// The bytes of everything before the actor started.
+    origin: u64,
     cost: usize,
     unstored_cost: usize,
 }
@@ -63,9 +67,23 @@ impl Tail {
             stored_position: 0,
             received: end,
             position: 0,
+            origin: 0,
             cost: 0,
             unstored_cost: 0,
         }
+    }
+
+    /// The log has so many bytes up to its end.
+    #[must_use]
+    pub const fn behind(mut self, bytes: u64) -> Self {
+        self.origin = bytes;
+        self
+    }
+
+    /// The bytes of all events up to `cursor`, for one that is not before the tail's start.
+    #[must_use]
+    pub fn bytes_up_to(&self, cursor: EventId) -> u64 {
+        self.origin + self.position_at(cursor)
     }
 
     /// Viewers up to here find nothing here; they read the log.
@@ -135,6 +153,7 @@ impl Tail {
             self.kept.push_back(Kept { chunk, end: self.position });
             taken += 1;
         }
+        check!(Inv::Bounded, self.unstored_cost <= UNSTORED_BYTES, "{} bytes are not stored", self.unstored_cost);
         (taken, None)
     }
 
@@ -196,6 +215,7 @@ impl Tail {
             if id > self.stored || (id > needed && self.cost <= KEEP_BYTES) {
                 break;
             }
+            check!(Inv::AcknowledgedIsStored, id <= self.stored, "{id} leaves and {} is stored", self.stored);
             self.start = id;
             self.start_position = front.end;
             self.cost -= front.chunk.cost();

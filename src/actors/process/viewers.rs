@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use playhouse_protocol::{Chunk, EventId, stream::CHUNK_BYTES};
 
 use super::{pace::WINDOW, tail::Tail};
-use crate::store::replay::{Item, LossReason, Lost, Page};
+use crate::store::replay::{Item, Lost, Page, share};
 
 /// The most that one read of the log asks for, in bytes.
 const PAGE_BYTES: u64 = 256 * 1024;
@@ -58,10 +58,21 @@ pub enum Effect {
     },
 }
 
+/// Where a viewer stands.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// It has everything up to here.
+    pub cursor: EventId,
+    /// The bytes of all events up to there, if that is known.
+    pub bytes: Option<u64>,
+}
+
 #[derive(Debug)]
 struct Viewer {
     may_type: bool,
     cursor: EventId,
+    /// As in [`Place`].
+    bytes: Option<u64>,
     sent: u64,
     credit: u64,
     /// The credit it began with: its window.
@@ -76,6 +87,16 @@ struct Viewer {
 }
 
 impl Viewer {
+    fn sends(&mut self, event: EventId, bytes: u64) {
+        self.cursor = event;
+        self.sent += bytes;
+        self.misses(bytes);
+    }
+
+    fn misses(&mut self, bytes: u64) {
+        self.bytes = self.bytes.map(|before| before + bytes);
+    }
+
     const fn room(&self) -> u64 {
         self.credit.saturating_sub(self.sent)
     }
@@ -108,11 +129,13 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Adds a viewer, or replaces it: it gets what follows `cursor`, at first `credit` bytes.
-    pub fn add(&mut self, id: u64, cursor: EventId, may_type: bool, credit: u64) {
+    /// Adds a viewer, or replaces it: it gets what follows its place, at first `credit` bytes.
+    pub fn add(&mut self, id: u64, place: Place, may_type: bool, credit: u64) {
+        let Place { cursor, bytes } = place;
         let viewer = Viewer {
             may_type,
             cursor,
+            bytes,
             sent: 0,
             credit,
             window: credit,
@@ -239,6 +262,7 @@ fn give(id: u64, viewer: &mut Viewer, page: Page, tail: &Tail, now_ms: u64, effe
             Item::Lost(lost) => {
                 send(&mut run, effects);
                 viewer.cursor = viewer.cursor.max(lost.to);
+                viewer.misses(lost.bytes);
                 effects.push(Effect::Truncated { viewer: id, lost });
             }
             Item::Chunk { generation, chunk } => {
@@ -256,8 +280,7 @@ fn give(id: u64, viewer: &mut Viewer, page: Page, tail: &Tail, now_ms: u64, effe
                     send(&mut run, effects);
                     run.0 = generation;
                 }
-                viewer.cursor = event;
-                viewer.sent += len;
+                viewer.sends(event, len);
                 run.1.push(chunk);
             }
         }
@@ -269,10 +292,13 @@ fn give(id: u64, viewer: &mut Viewer, page: Page, tail: &Tail, now_ms: u64, effe
     }
     viewer.cursor = viewer.cursor.max(page.next);
     if page.end && viewer.cursor == before && viewer.cursor < tail.start() {
-        // The log has expired: what was in it is named, never passed over.
-        let from = EventId::new(viewer.cursor.generation, viewer.cursor.sequence + 1);
-        let lost = Lost { from, to: tail.start(), bytes: 0, reason: LossReason::Retention };
-        viewer.cursor = tail.start();
+        // The log has expired, or lost its end: what was in it is named, never passed over.
+        let (from, to) = (EventId::new(viewer.cursor.generation, viewer.cursor.sequence + 1), tail.start());
+        let all = tail.bytes_up_to(to);
+        // Without the log nobody knows what each event had.
+        let before = viewer.bytes.unwrap_or_else(|| share(all, viewer.cursor.sequence, to.sequence));
+        let lost = Lost { from, to, bytes: all.saturating_sub(before), reason: page.missing };
+        (viewer.cursor, viewer.bytes) = (to, Some(all));
         effects.push(Effect::Truncated { viewer: id, lost });
     }
 }
@@ -298,8 +324,7 @@ fn serve(
             if len > viewer.room() {
                 break;
             }
-            viewer.cursor = EventId::new(generation, chunk.sequence);
-            viewer.sent += len;
+            viewer.sends(EventId::new(generation, chunk.sequence), len);
             chunks.push(Arc::clone(chunk));
         }
         if !chunks.is_empty() {

@@ -3,6 +3,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{super::tail::tests::chunk, *};
+use crate::store::replay::LossReason;
+
+const BEGINNING: Place = Place { cursor: EventId::ZERO, bytes: Some(0) };
 
 /// The log as a reader sees it: events `first..=end`, and before that a hole.
 #[derive(Debug, Default)]
@@ -32,7 +35,7 @@ impl Log {
             next = EventId::new(0, chunk.sequence);
             items.push(Item::Chunk { generation: 0, chunk: Arc::clone(chunk) });
         }
-        Page { items, next, end: next.sequence >= self.end() }
+        Page { items, next, end: next.sequence >= self.end(), missing: LossReason::Retention }
     }
 }
 
@@ -140,7 +143,7 @@ proptest! {
                 }
                 Step::Join { viewer, cursor, credit } => {
                     let cursor = cursor.min(world.last);
-                    viewers.add(viewer, EventId::new(0, cursor), true, credit);
+                    viewers.add(viewer, Place { cursor: EventId::new(0, cursor), bytes: None }, true, credit);
                     world.seen.insert(viewer, Seen { next: cursor + 1, bytes: 0, credit, window: credit, ended: false });
                     viewers.serve(viewer, &tail, now, &mut effects);
                 }
@@ -201,9 +204,9 @@ proptest! {
 fn only_a_typing_live_and_taking_viewer_paces() {
     let mut tail = Tail::new(EventId::ZERO);
     let (mut viewers, mut effects) = (Viewers::default(), Vec::new());
-    viewers.add(1, EventId::ZERO, false, 64 * 1024);
+    viewers.add(1, BEGINNING, false, 64 * 1024);
     assert_eq!(viewers.taken(&tail, 0), None, "one that only watches");
-    viewers.add(2, EventId::ZERO, true, 64 * 1024);
+    viewers.add(2, BEGINNING, true, 64 * 1024);
     tail.take(vec![chunk(1, CHUNK_BYTES), chunk(2, 100)]);
     viewers.serve_all(&tail, 0, &mut effects);
     assert_eq!(viewers.taken(&tail, 999), Some(0));
@@ -215,15 +218,33 @@ fn only_a_typing_live_and_taking_viewer_paces() {
 }
 
 #[test]
-fn a_log_that_expired_is_named_and_then_the_end() {
-    let tail = Tail::new(EventId::new(0, 7));
-    let (mut viewers, mut effects) = (Viewers::default(), Vec::new());
-    viewers.end();
-    viewers.add(1, EventId::ZERO, true, 64 * 1024);
-    viewers.serve(1, &tail, 0, &mut effects);
-    let Some(Effect::Read { viewer: 1, token, .. }) = effects.pop() else { panic!("{effects:?}") };
-    let empty = Page { items: Vec::new(), next: EventId::ZERO, end: true };
-    viewers.page(1, token, Some(empty), &tail, 0, &mut effects);
-    assert!(matches!(&effects[..], [Effect::Truncated { lost, .. }, Effect::Ended { viewer: 1 }]
-        if lost.from == EventId::new(0, 1) && lost.to == EventId::new(0, 7)));
+fn a_log_that_expired_is_named_with_its_bytes_and_then_the_end() {
+    let tail = Tail::new(EventId::new(0, 7)).behind(700);
+    let missed = |place: Place, seen: Vec<Item>, missing| {
+        let (mut viewers, mut effects) = (Viewers::default(), Vec::new());
+        viewers.end();
+        viewers.add(1, place, true, 64 * 1024);
+        viewers.serve(1, &tail, 0, &mut effects);
+        let Some(Effect::Read { viewer: 1, token, after, .. }) = effects.pop() else { panic!("{effects:?}") };
+        let next = EventId::new(0, after.sequence + seen.len() as u64);
+        viewers.page(1, token, Some(Page { items: seen, next, end: true, missing }), &tail, 0, &mut effects);
+        if let Some(Effect::Read { token, .. }) = effects.last() {
+            let empty = Page { items: Vec::new(), next, end: true, missing };
+            viewers.page(1, *token, Some(empty), &tail, 0, &mut effects);
+        }
+        let [.., Effect::Truncated { lost, .. }, Effect::Ended { viewer: 1 }] = &effects[..] else {
+            panic!("{effects:?}")
+        };
+        assert_eq!((lost.to, lost.reason), (EventId::new(0, 7), missing));
+        (lost.from.sequence, lost.bytes)
+    };
+    assert_eq!(missed(BEGINNING, Vec::new(), LossReason::Retention), (1, 700));
+    // What it was given before counts, also what of that was lost.
+    let lost = Lost { from: EventId::new(0, 1), to: EventId::new(0, 1), bytes: 33, reason: LossReason::Retention };
+    let seen = vec![Item::Lost(lost), Item::Chunk { generation: 0, chunk: chunk(2, 60) }];
+    assert_eq!(missed(BEGINNING, seen, LossReason::StoreLost), (3, 607));
+    let known = Place { cursor: EventId::new(0, 3), bytes: Some(650) };
+    assert_eq!(missed(known, Vec::new(), LossReason::Retention), (4, 50));
+    // A reader from nobody knows where is told its share.
+    assert_eq!(missed(Place { bytes: None, ..known }, Vec::new(), LossReason::Retention), (4, 400));
 }

@@ -3,7 +3,11 @@
 use playhouse_protocol::{EventId, client::ServerMessage};
 use ractor::RpcReplyPort;
 
-use super::{Done, From, ProcessInfo, ResumeInvalid, shell::Shell, viewers::Effect};
+use super::{
+    Done, From, ProcessInfo, ResumeInvalid,
+    shell::Shell,
+    viewers::{Effect, Place},
+};
 use crate::actors::session::{SessionMessage, SessionRef};
 
 /// A session that watches.
@@ -139,7 +143,11 @@ impl Shell {
         if !ended && let Some(status) = self.status() {
             self.say(viewer, status, false);
         }
-        self.viewers.add(viewer, cursor, may_type, credit);
+        let bytes = match cursor {
+            EventId::ZERO => Some(0),
+            _ => (cursor >= self.tail.start() && cursor <= end).then(|| self.tail.bytes_up_to(cursor)),
+        };
+        self.viewers.add(viewer, Place { cursor, bytes }, may_type, credit);
         Ok(cursor)
     }
 
@@ -156,8 +164,9 @@ impl Shell {
             first_id: self.tail.first().or((end.sequence > 0).then(|| EventId::new(end.generation, end.sequence + 1))),
             last_id: (end.sequence > 0).then_some(end),
             input_seq: self.inputs.last(writer),
+            retained: true,
         };
-        let ended = life.outcome().is_some();
+        let may_have_expired = self.may_have_expired();
         let replay = self.node.store.replay.clone();
         tokio::spawn(async move {
             let bounds = match replay.bounds(log).await {
@@ -168,9 +177,9 @@ impl Shell {
                 }
             };
             let retained = bounds.filter(|bounds| bounds.last.sequence > 0);
-            let expired = ended && info.last_id.is_some() && retained.is_none();
+            let expired = may_have_expired && info.last_id.is_some() && retained.is_none();
             let first_id = retained.map(|bounds| bounds.first).or(info.first_id).filter(|_| info.last_id.is_some());
-            let _ = reply.send((!expired).then_some(ProcessInfo { first_id, ..info }));
+            let _ = reply.send(Some(ProcessInfo { first_id, retained: !expired, ..info }));
         });
     }
 }

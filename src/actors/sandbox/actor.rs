@@ -8,16 +8,19 @@ use playhouse_protocol::{
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use rand::RngCore;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     Fate, Sandbox, SandboxCommand, SandboxMessage,
-    state::{Effect, Event, Phase, Record},
+    once::Once,
+    state::{AGENT_SILENT, Effect, Event, Phase, Record},
 };
 use crate::{
     actors::{
         Code, Node, Refused,
         agent_link::{self, LinkRef},
+        idempotency::Key,
         views::{SandboxView, UsageView},
         workspace::{SaveOutcome, WorkspaceMessage},
     },
@@ -53,8 +56,12 @@ impl Entity for Sandbox {
             record,
             link: None,
             newest_link: None,
+            away_since: Instant::now(),
             usage: Usage::default(),
+            once: Once::load(&activated.rows)?,
             command_id: None,
+            freeze_id: None,
+            saving: 0,
             waiting_end: Vec::new(),
             waiting_fate: Vec::new(),
             quiet_ticks: 0,
@@ -80,8 +87,14 @@ struct State {
     record: Option<Record>,
     link: Option<LinkRef>,
     newest_link: Option<NewestLink>,
+    /// Since when its agent could have linked and has not.
+    away_since: Instant,
     usage: Usage,
+    once: Once,
     command_id: Option<Uuid>,
+    freeze_id: Option<Uuid>,
+    /// The newest saving's number.
+    saving: u64,
     waiting_end: Vec<RpcReplyPort<()>>,
     waiting_fate: Vec<RpcReplyPort<Fate>>,
     quiet_ticks: u32,
@@ -129,26 +142,40 @@ impl State {
         match effect {
             Effect::Commit => self.commit().await?,
             Effect::Tell => self.tell().await,
-            Effect::Create => self.create().await?,
+            Effect::Create => self.make_at_host(false).await?,
             Effect::Freeze(frozen) => {
                 if let Some(link) = self.link.take_if(|_| frozen) {
                     link.close();
                 }
                 let (command_id, epoch) = (Uuid::now_v7(), self.node.epoch);
+                self.freeze_id = frozen.then_some(command_id);
                 self.node.host.send(ToHost::Freeze { command_id, epoch, sandbox_id: self.id, frozen });
             }
-            Effect::Save => {
+            Effect::Save(programs) => {
                 if let Some(record) = &self.record {
                     let workspace = self.node.workspace(record.workspace_id);
-                    let sandbox_id = self.id;
+                    self.saving += 1;
+                    let save = WorkspaceMessage::Save { sandbox_id: self.id, number: self.saving, programs };
                     tokio::spawn(async move {
-                        if let Err(error) = workspace.cast(WorkspaceMessage::Save { sandbox_id }).await {
+                        if let Err(error) = workspace.cast(save).await {
                             tracing::warn!(%error, "a workspace can't be asked to save; the sandbox's clock goes on without it");
                         }
                     });
                 }
             }
             Effect::EndAtHost => self.end_at_host(),
+            Effect::Recover => {
+                if let Some(link) = self.link.take() {
+                    link.close();
+                }
+                self.newest_link = None;
+                self.away_since = Instant::now();
+                self.make_at_host(true).await?;
+            }
+            Effect::Look => {
+                self.away_since = Instant::now();
+                self.node.host.send(ToHost::Look { sandbox_id: self.id });
+            }
         }
         Ok(())
     }
@@ -164,8 +191,20 @@ impl State {
         if let Some(record) = &self.record {
             commit.put_json(ROW, record);
         }
+        self.once.add_to(&mut commit, clock::now());
         let partition = Partition { kind: Kind::Sandbox, id: self.id };
         self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
+        self.once.landed();
+        Ok(())
+    }
+
+    async fn remove(&mut self) -> Result<(), ActorProcessingErr> {
+        let partition = Partition { kind: Kind::Sandbox, id: self.id };
+        let commit = Commit { drop_partition: true, ..Commit::default() };
+        self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
+        self.record = None;
+        self.once = Once::default();
+        self.node.host_entity().forget(self.id).await;
         Ok(())
     }
 
@@ -180,8 +219,8 @@ impl State {
         }
     }
 
-    /// Commits a fresh token's hash, then has the host make the sandbox with it.
-    async fn create(&mut self) -> Result<(), ActorProcessingErr> {
+    /// Commits a fresh token's hash, then has the host make the sandbox with it, or start it anew on its disk.
+    async fn make_at_host(&mut self, recover: bool) -> Result<(), ActorProcessingErr> {
         let mut token = [0_u8; 32];
         rand::rng().fill_bytes(&mut token);
         let Some(record) = &mut self.record else { return Ok(()) };
@@ -209,7 +248,12 @@ impl State {
         self.commit().await?;
         let command_id = Uuid::now_v7();
         self.command_id = Some(command_id);
-        self.node.host.send(ToHost::Create { command_id, epoch: self.node.epoch, spec });
+        let epoch = self.node.epoch;
+        self.node.host.send(if recover {
+            ToHost::Recover { command_id, epoch, spec }
+        } else {
+            ToHost::Create { command_id, epoch, spec }
+        });
         Ok(())
     }
 
@@ -228,7 +272,7 @@ impl State {
         self.record = Some(Record { isolation, ..record });
         // The host is told at once when it is here; else `HostUp` tells that it must be.
         let here = self.node.host.isolation().is_some();
-        let made = if here { self.create().await } else { self.commit().await };
+        let made = if here { self.make_at_host(false).await } else { self.commit().await };
         if let Err(error) = made {
             self.record = None;
             return Err(Refused::retry(error.to_string()));
@@ -271,6 +315,7 @@ impl State {
             key: record.token_hash,
             hello,
             stream,
+            harvest: record.harvests(),
         });
     }
 }
@@ -314,6 +359,7 @@ impl Actor for SandboxActor {
                     token_hash: [0; 32],
                     created_at: now,
                     last_activity_at: now,
+                    filled: false,
                     phase: Phase::Provisioning { attempt: 1, suspend: false },
                 };
                 let made = state.make(record).await;
@@ -321,6 +367,15 @@ impl Actor for SandboxActor {
                 let _ = reply.send(made);
             }
             SandboxMessage::Command { command, reply, .. } => self.command(&myself, state, command, reply).await?,
+            SandboxMessage::Once { user_id, command, idempotency, reply } => {
+                let key = Key::of(user_id, &idempotency);
+                let answer = match state.once.find(&key, &idempotency.fingerprint, clock::now()) {
+                    Some(before) => before,
+                    None => self.once(state, key, idempotency.fingerprint, command).await?,
+                };
+                // As above.
+                let _ = reply.send(answer.and_then(|()| state.view().ok_or_else(|| Code::SandboxNotFound.into())));
+            }
             SandboxMessage::Workspace { reply } => {
                 // As above.
                 let _ = reply.send(state.record.as_ref().map(|record| record.workspace_id));
@@ -334,7 +389,17 @@ impl Actor for SandboxActor {
                     state.take(Event::End { reason, save }).await?;
                 }
             }
-            SandboxMessage::Saved(outcome) => {
+            SandboxMessage::Remove { reply } => {
+                if state.record.as_ref().is_some_and(Record::over) {
+                    state.remove().await?;
+                }
+                // As above.
+                let _ = reply.send(());
+            }
+            SandboxMessage::Saved { number, .. } if number != state.saving => {}
+            SandboxMessage::Filled => state.take(Event::Filled).await?,
+            SandboxMessage::Wake => state.take(Event::Resume).await?,
+            SandboxMessage::Saved { outcome, .. } => {
                 if let SaveOutcome::Failed(detail) = outcome {
                     tracing::warn!(sandbox = %state.id, detail, "the sandbox could not be saved whole");
                 }
@@ -347,18 +412,28 @@ impl Actor for SandboxActor {
                 state.link = Some(link);
                 state.take(Event::Linked).await?;
             }
-            SandboxMessage::LinkDown { link } => {
+            SandboxMessage::LinkDown { link, silent } => {
                 if state.link.as_ref().is_some_and(|current| current.number == link) {
                     state.link = None;
+                    let heard = if silent { agent_link::SILENCE } else { Duration::ZERO };
+                    state.away_since = Instant::now().checked_sub(heard).unwrap_or_else(Instant::now);
                 }
             }
-            SandboxMessage::HostUp { held } => state.take(Event::HostUp(held)).await?,
+            SandboxMessage::HostUp { held } => {
+                // Only now can its agent dial.
+                state.away_since = Instant::now();
+                state.take(Event::HostUp(held)).await?;
+            }
+            SandboxMessage::HostLooked(look) => state.take(Event::Looked(look)).await?,
             SandboxMessage::HostDone { command_id, result } => {
                 if state.command_id == Some(command_id) {
                     state.command_id = None;
                     state.take(Event::HostDone(result)).await?;
                 } else if let Err(error) = result {
                     tracing::warn!(sandbox = %state.id, %error, "the host could not do what it was told");
+                    if state.freeze_id.take() == Some(command_id) {
+                        state.take(Event::NotFrozen).await?;
+                    }
                 }
             }
             SandboxMessage::HostEnded(cause) => {
@@ -389,6 +464,12 @@ impl Actor for SandboxActor {
                     let _ = reply.send(Fate { oom_kills: state.usage.oom_kills, ending: None });
                 }
                 state.take(Event::Tick).await?;
+                if state.link.is_none()
+                    && state.node.host.isolation().is_some()
+                    && state.away_since.elapsed() > AGENT_SILENT
+                {
+                    state.take(Event::Silent).await?;
+                }
                 state.quiet_ticks += 1;
                 if state.quiet_ticks > PASSIVE_TICKS && state.record.as_ref().is_none_or(Record::over) {
                     state.node.host_entity().forget(state.id).await;
@@ -410,6 +491,32 @@ impl Actor for SandboxActor {
 }
 
 impl SandboxActor {
+    /// Does a command for the first time under its key; the answer is kept in the commit of its effect.
+    async fn once(
+        &self,
+        state: &mut State,
+        key: Key,
+        fingerprint: String,
+        command: SandboxCommand,
+    ) -> Result<Result<(), Refused>, ActorProcessingErr> {
+        let Some(record) = &state.record else { return Ok(Err(Code::SandboxNotFound.into())) };
+        let (event, answer) = match command {
+            SandboxCommand::Suspend | SandboxCommand::Resume if record.over() => (None, Err(Code::SandboxEnded.into())),
+            SandboxCommand::Suspend => (Some(Event::Suspend), Ok(())),
+            SandboxCommand::Resume => (Some(Event::Resume), Ok(())),
+            SandboxCommand::End => (Some(Event::End { reason: "ended".into(), save: true }), Ok(())),
+            SandboxCommand::Status | SandboxCommand::Token => (None, Ok(())),
+        };
+        state.once.keep(key, fingerprint, &answer, clock::now());
+        if let Some(event) = event {
+            state.take(event).await?;
+        }
+        if state.once.waits() {
+            state.commit().await?;
+        }
+        Ok(answer)
+    }
+
     async fn command(
         &self,
         myself: &ActorRef<SandboxMessage>,
@@ -424,7 +531,7 @@ impl SandboxActor {
         };
         let over = record.over();
         match command {
-            SandboxCommand::Status => {}
+            SandboxCommand::Status | SandboxCommand::Token => {}
             SandboxCommand::End if over => {}
             SandboxCommand::End => {
                 // Answered when it has ended, with what it is then.

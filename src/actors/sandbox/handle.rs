@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::{SandboxCommand, SandboxMessage, SandboxRef};
-use crate::actors::{Caller, Code, Refused, Role, views::SandboxView};
+use crate::actors::{Caller, Code, Idempotency, Refused, Role, views::SandboxView};
 
 impl SandboxRef {
     /// Its workspace, if there is such a sandbox and the caller has at least this role there.
@@ -16,13 +16,28 @@ impl SandboxRef {
         Ok((workspace, role))
     }
 
-    /// Asks for a command to be done.
+    /// Asks for a command to be done, once under its idempotency key. Says the caller's role too.
     ///
     /// # Errors
     /// What refuses it.
-    pub async fn command(&self, caller: &Caller, command: SandboxCommand) -> Result<SandboxView, Refused> {
-        let needed = if command == SandboxCommand::Status { Role::View } else { Role::Edit };
+    pub async fn command(
+        &self,
+        caller: &Caller,
+        command: SandboxCommand,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(SandboxView, Role), Refused> {
+        let needed = match command {
+            SandboxCommand::Status | SandboxCommand::Token => Role::View,
+            SandboxCommand::End | SandboxCommand::Suspend | SandboxCommand::Resume => Role::Edit,
+        };
         let (_, role) = self.require(caller, needed).await?;
-        self.call(|reply| SandboxMessage::Command { role, command, reply }).await?
+        let user_id = caller.user_id;
+        let view = match idempotency {
+            None => self.call(|reply| SandboxMessage::Command { role, command, reply }).await?,
+            Some(idempotency) => {
+                self.call(|reply| SandboxMessage::Once { user_id, command, idempotency, reply }).await?
+            }
+        };
+        Ok((view?, role))
     }
 }

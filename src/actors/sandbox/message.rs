@@ -4,12 +4,14 @@ use std::os::fd::OwnedFd;
 
 use playhouse_protocol::{
     handshake::Hello,
-    host::{EndCause, HostError, Usage},
+    host::{EndCause, HostError, Look, Usage},
 };
 use ractor::RpcReplyPort;
 use uuid::Uuid;
 
-use crate::actors::{Caller, Refused, Role, agent_link::LinkRef, views::SandboxView, workspace::SaveOutcome};
+use crate::actors::{
+    Caller, Idempotency, Refused, Role, agent_link::LinkRef, views::SandboxView, workspace::SaveOutcome,
+};
 
 /// What is asked of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub enum SandboxCommand {
     Suspend,
     /// Let its programs go on.
     Resume,
+    /// A token for its stream is wanted: all of it that is kept is that it was asked for.
+    Token,
 }
 
 /// What may have ended one of its programs.
@@ -58,6 +62,17 @@ pub enum SandboxMessage {
         /// How it is then.
         reply: RpcReplyPort<Result<SandboxView, Refused>>,
     },
+    /// A caller's command under an idempotency key: done once, however often it is asked.
+    Once {
+        /// Whose key it is.
+        user_id: Uuid,
+        /// What.
+        command: SandboxCommand,
+        /// The key.
+        idempotency: Idempotency,
+        /// How it is then.
+        reply: RpcReplyPort<Result<SandboxView, Refused>>,
+    },
     /// Which workspace it belongs to; `None` when there is no such sandbox.
     Workspace {
         /// The workspace.
@@ -72,8 +87,22 @@ pub enum SandboxMessage {
         /// It has ended.
         reply: RpcReplyPort<()>,
     },
+    /// Forget it, if it is over: its rows go.
+    Remove {
+        /// They are gone.
+        reply: RpcReplyPort<()>,
+    },
     /// The workspace has saved it, or could not.
-    Saved(SaveOutcome),
+    Saved {
+        /// Which saving it was.
+        number: u64,
+        /// How it went.
+        outcome: SaveOutcome,
+    },
+    /// Its agent has its files: from now on there may be others to be saved.
+    Filled,
+    /// Something is to run in it.
+    Wake,
     /// The workspace says that something runs, or that nothing does.
     Busy(bool),
     /// Its agent has dialled, said this, and waits for a challenge.
@@ -96,6 +125,8 @@ pub enum SandboxMessage {
     LinkDown {
         /// Which one.
         link: u64,
+        /// Nothing was heard on it for [`SILENCE`](crate::actors::agent_link::SILENCE).
+        silent: bool,
     },
     /// The host is here and holds it, or doesn't.
     HostUp {
@@ -111,6 +142,8 @@ pub enum SandboxMessage {
     },
     /// It ended by itself.
     HostEnded(EndCause),
+    /// Whether its agent lives, as the host sees it.
+    HostLooked(Look),
     /// What it has used.
     HostUsage(Usage),
     /// What may have ended one of its programs, as of now.

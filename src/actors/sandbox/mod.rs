@@ -2,6 +2,7 @@
 
 mod actor;
 mod handle;
+mod once;
 pub mod message;
 pub mod state;
 

@@ -3,33 +3,45 @@
 //! | phase | on | becomes | and |
 //! |---|---|---|---|
 //! | Provisioning | host made it, agent linked | Running | tell the workspace |
-//! | Provisioning | suspend, then as above | Suspended | close the link, host: freeze |
+//! | Provisioning | suspend, then as above | Suspending | save, programs go on |
 //! | Provisioning | host failed, first time | Provisioning | create again |
 //! | Provisioning | host failed again, or 60 s passed | Failed | host: end |
 //! | Running | nothing busy | Idle | the idle clock starts |
 //! | Idle | busy | Running | |
 //! | Idle | idle for too long | Ending | save |
-//! | Running, Idle | suspend | Suspended | close the link, host: freeze |
-//! | Suspended | resume, or busy | Running | host: thaw |
-//! | any living | end | Ending | save, if the agent is linked |
+//! | Running, Idle | suspend | Suspending | save, programs go on |
+//! | Suspending | resume | Running | |
+//! | Suspending | saved, or could not, or 30 s passed | Suspended | close the link, host: freeze |
+//! | Suspended | resume | Running | host: thaw |
+//! | Suspended | host could not freeze it | Running | |
+//! | any living | end | Ending | save, as soon as the agent is linked |
 //! | Suspended | end | Ending | host: thaw; save once the agent is linked |
 //! | Ending | saved, or could not | Ending | host: end |
 //! | Ending | host ended it | Terminated | tell the workspace |
-//! | any living | ended by itself, or not held | Failed | host: end |
+//! | Running, Idle, Suspending | its agent is silent for 15 s | as before | ask the host whether it lives |
+//! | any filled | ended by itself, or its agent lives and is silent | Harvesting | host: start its agent anew on its disk |
+//! | any other | ended by itself | Failed | host: end |
+//! | Harvesting | the agent knows the tree | Harvesting | save |
+//! | Harvesting | saved, or could not, or 40 s passed | Ending | host: end; then it has Failed |
+//! | any living | not held | Failed | host: end |
 //!
-//! Every change of phase is committed before it is told.
+//! Every change of phase is committed before it is told. Nothing that was written in a sandbox is lost with it as long as
+//! its disk is there: an end waits for the agent, and what ended by itself is harvested first.
 
 use std::time::Duration;
 
 use playhouse_protocol::{
     handshake::TokenHash,
-    host::{EndCause, HostError},
+    host::{EndCause, HostError, Look},
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::actors::views::{SandboxStatus, SandboxView, UsageView};
+use crate::actors::{
+    views::{SandboxStatus, SandboxView, UsageView},
+    workspace::Programs,
+};
 
 /// How long a start may take in all before it counts as failed.
 pub const START_WITHIN: Duration = Duration::from_secs(60);
@@ -37,6 +49,12 @@ pub const START_WITHIN: Duration = Duration::from_secs(60);
 pub const SAVE_WITHIN: Duration = Duration::from_secs(120);
 /// How long an agent that is away may take to dial when it is to be saved.
 pub const AGENT_WITHIN: Duration = Duration::from_secs(15);
+/// How long saving may hold up a suspension.
+pub const SUSPEND_WITHIN: Duration = Duration::from_secs(30);
+/// How long an agent may be away before the host is asked whether it lives.
+pub const AGENT_SILENT: Duration = Duration::from_secs(15);
+/// How long bringing in what a lost sandbox left may take: the next one waits for it.
+pub const HARVEST_WITHIN: Duration = Duration::from_secs(40);
 /// How often a start is tried.
 pub const STARTS: u32 = 2;
 
@@ -59,8 +77,24 @@ pub enum Phase {
         #[serde(with = "time::serde::rfc3339")]
         since: OffsetDateTime,
     },
+    /// It is being saved, to stand still then.
+    Suspending {
+        /// Since when.
+        #[serde(with = "time::serde::rfc3339")]
+        since: OffsetDateTime,
+    },
     /// Its programs stand still.
     Suspended,
+    /// It ended by itself; what it has on its disk and was not saved is brought in.
+    Harvesting {
+        /// Why it ended.
+        reason: String,
+        /// What it will be.
+        failed: bool,
+        /// Since when.
+        #[serde(with = "time::serde::rfc3339")]
+        since: OffsetDateTime,
+    },
     /// It is being ended.
     Ending {
         /// Why.
@@ -105,6 +139,9 @@ pub struct Record {
     /// When something last began or ended in it.
     #[serde(with = "time::serde::rfc3339")]
     pub last_activity_at: OffsetDateTime,
+    /// Its agent has had the tree, so that there may be something on its disk that was not saved.
+    #[serde(default)]
+    pub filled: bool,
     /// Where it is.
     pub phase: Phase,
 }
@@ -135,6 +172,14 @@ pub enum Event {
     },
     /// The workspace has saved it, or could not.
     Saved,
+    /// Its agent knows the tree.
+    Filled,
+    /// Its agent could have linked for [`AGENT_SILENT`] and has not.
+    Silent,
+    /// How the host sees it.
+    Looked(Look),
+    /// The host could not freeze it.
+    NotFrozen,
     /// Time has passed.
     Tick,
 }
@@ -151,7 +196,11 @@ pub enum Effect {
     /// Have the host freeze or thaw it.
     Freeze(bool),
     /// Have the workspace save it.
-    Save,
+    Save(Programs),
+    /// Have the host start its agent anew on its disk, with a fresh token.
+    Recover,
+    /// Have the host look whether it lives.
+    Look,
     /// Have the host end it.
     EndAtHost,
 }
@@ -167,9 +216,21 @@ impl Record {
     #[must_use]
     pub fn ending(&self) -> Option<&str> {
         match &self.phase {
-            Phase::Ending { reason, .. } | Phase::Over { reason, .. } => Some(reason),
-            Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. } | Phase::Suspended => None,
+            Phase::Ending { reason, .. } | Phase::Harvesting { reason, .. } | Phase::Over { reason, .. } => {
+                Some(reason)
+            }
+            Phase::Provisioning { .. }
+            | Phase::Running
+            | Phase::Idle { .. }
+            | Phase::Suspending { .. }
+            | Phase::Suspended => None,
         }
+    }
+
+    /// Whether an agent that links is there to bring in what a lost one left.
+    #[must_use]
+    pub const fn harvests(&self) -> bool {
+        matches!(self.phase, Phase::Harvesting { .. })
     }
 
     /// Whether an agent may link.
@@ -185,7 +246,7 @@ impl Record {
                 self.begin(now)
             }
             (Event::HostDone(Ok(())) | Event::Linked, Phase::Provisioning { suspend: true, .. }) if linked => {
-                self.suspend(now)
+                self.suspend(linked, now)
             }
             (Event::Suspend, Phase::Provisioning { attempt, .. }) => {
                 self.phase = Phase::Provisioning { attempt, suspend: true };
@@ -213,14 +274,27 @@ impl Record {
                 self.last_activity_at = now;
                 vec![Effect::Commit, Effect::Tell]
             }
-            (Event::Busy(true), Phase::Idle { .. }) => self.begin(now),
+            (Event::Busy(true), Phase::Idle { .. }) | (Event::Resume, Phase::Suspending { .. }) => self.begin(now),
             (Event::Busy(true) | Event::Resume, Phase::Suspended) => {
                 let mut effects = vec![Effect::Freeze(false)];
                 effects.extend(self.begin(now));
                 effects
             }
             (Event::Tick, Phase::Idle { since }) if now - since > idle_after => self.end("idle", true, linked, now),
-            (Event::Suspend, Phase::Running | Phase::Idle { .. }) => self.suspend(now),
+            (Event::Suspend, Phase::Running | Phase::Idle { .. }) => self.suspend(linked, now),
+            (Event::Linked, Phase::Suspending { .. }) => vec![Effect::Save(Programs::GoOn)],
+            (Event::Saved, Phase::Suspending { .. }) => self.freeze(now),
+            (Event::Tick, Phase::Suspending { since })
+                if now - since > if linked { SUSPEND_WITHIN } else { AGENT_WITHIN } =>
+            {
+                self.freeze(now)
+            }
+            // It goes on as it did, and so does its agent, which dials again.
+            (Event::NotFrozen, Phase::Suspended) => {
+                let mut effects = vec![Effect::Freeze(false)];
+                effects.extend(self.begin(now));
+                effects
+            }
 
             (Event::End { reason, save }, Phase::Suspended) => {
                 // Its agent dials again once it goes on; then it can be saved.
@@ -229,9 +303,10 @@ impl Record {
                 effects.extend((!save).then_some(Effect::EndAtHost));
                 effects
             }
-            (Event::End { reason, save }, Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. }) => {
-                self.end(&reason, save, linked, now)
-            }
+            (
+                Event::End { reason, save },
+                Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. } | Phase::Suspending { .. },
+            ) => self.end(&reason, save, linked, now),
             // Who ends it without saving doesn't wait for a saving that is under way.
             (Event::End { save: false, .. } | Event::Saved, Phase::Ending { reason, saving: true, failed, since }) => {
                 self.phase = Phase::Ending { reason, saving: false, failed, since };
@@ -240,29 +315,76 @@ impl Record {
             (Event::Tick, Phase::Ending { reason, saving: true, failed, since })
                 if now - since > if linked { SAVE_WITHIN } else { AGENT_WITHIN } =>
             {
+                if !linked && self.filled {
+                    return self.harvest(reason, failed, now);
+                }
                 self.phase = Phase::Ending { reason, saving: false, failed, since };
                 vec![Effect::EndAtHost]
             }
             // After a restart nobody remembers that it was being saved: save again when its agent is back.
-            (Event::Linked, Phase::Ending { saving: true, .. }) => vec![Effect::Save],
+            (Event::Linked, Phase::Ending { saving: true, .. }) => vec![Effect::Save(Programs::Stop)],
+            (
+                Event::HostEnded(_) | Event::HostUp(Some(Some(_))),
+                Phase::Ending { reason, saving: true, failed, .. },
+            ) if self.filled => self.harvest(reason, failed, now),
             (Event::HostDone(_), Phase::Ending { reason, saving: false, failed, .. })
             | (Event::HostUp(None) | Event::HostEnded(_), Phase::Ending { reason, failed, .. }) => {
                 self.phase = Phase::Over { reason, failed };
                 vec![Effect::Commit, Effect::Tell, Effect::EndAtHost]
             }
             (Event::HostUp(Some(_)), Phase::Ending { saving: false, .. }) => vec![Effect::EndAtHost],
-
-            (Event::HostUp(None), Phase::Running | Phase::Idle { .. } | Phase::Suspended) => self.fail("sandbox_lost"),
-            (
-                Event::HostUp(Some(Some(cause))) | Event::HostEnded(cause),
-                Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. } | Phase::Suspended,
-            ) => match cause {
-                EndCause::OutOfMemory => self.fail("out_of_memory"),
-                EndCause::AgentExited { .. } => self.fail("sandbox_lost"),
-            },
             (Event::HostUp(Some(Some(_))), Phase::Ending { reason, saving: true, failed, since }) => {
                 self.phase = Phase::Ending { reason, saving: false, failed, since };
                 vec![Effect::EndAtHost]
+            }
+
+            (Event::HostUp(None) | Event::Looked(Look::Unknown), Phase::Running | Phase::Idle { .. })
+            | (Event::HostUp(None) | Event::Looked(Look::Unknown), Phase::Suspending { .. })
+            | (Event::HostUp(None), Phase::Suspended) => self.fail("sandbox_lost"),
+            (
+                Event::HostUp(Some(Some(cause))) | Event::HostEnded(cause) | Event::Looked(Look::Ended(cause)),
+                Phase::Provisioning { .. }
+                | Phase::Running
+                | Phase::Idle { .. }
+                | Phase::Suspending { .. }
+                | Phase::Suspended,
+            ) => self.lost(
+                match cause {
+                    EndCause::OutOfMemory => "out_of_memory",
+                    EndCause::AgentExited { .. } => "sandbox_lost",
+                },
+                now,
+            ),
+            (Event::Silent, Phase::Running | Phase::Idle { .. } | Phase::Suspending { .. }) => vec![Effect::Look],
+            (Event::Looked(Look::Runs), Phase::Running | Phase::Idle { .. } | Phase::Suspending { .. }) if !linked => {
+                self.lost("agent_silent", now)
+            }
+            // A host that died may have been told to freeze or to thaw it, and not have done it.
+            (Event::HostUp(Some(None)), Phase::Suspended) => vec![Effect::Freeze(true)],
+            (
+                Event::HostUp(Some(None)) | Event::Looked(Look::Frozen),
+                Phase::Running | Phase::Idle { .. } | Phase::Suspending { .. } | Phase::Ending { saving: true, .. },
+            ) if !linked => vec![Effect::Freeze(false)],
+
+            (Event::Filled, Phase::Harvesting { .. }) => vec![Effect::Save(Programs::Stop)],
+            (Event::Filled, _) if !self.filled && !self.over() => {
+                self.filled = true;
+                vec![Effect::Commit]
+            }
+            (
+                Event::Saved | Event::End { save: false, .. } | Event::HostDone(Err(_)) | Event::HostEnded(_),
+                Phase::Harvesting { reason, failed, since },
+            ) => self.harvested(reason, failed, since),
+            (Event::Tick, Phase::Harvesting { reason, failed, since })
+                if now - since > if linked { HARVEST_WITHIN } else { AGENT_WITHIN } =>
+            {
+                self.harvested(reason, failed, since)
+            }
+            // What was being done at the host when it, or this node, died is done again.
+            (Event::HostUp(Some(_)), Phase::Harvesting { .. }) if !linked => vec![Effect::Recover],
+            (Event::HostUp(None), Phase::Harvesting { reason, failed, .. }) => {
+                self.phase = Phase::Over { reason, failed };
+                vec![Effect::Commit, Effect::Tell, Effect::EndAtHost]
             }
             // What is over here must not run there.
             (Event::HostUp(Some(_)), Phase::Over { .. }) => vec![Effect::EndAtHost],
@@ -277,6 +399,10 @@ impl Record {
                 | Event::Resume
                 | Event::End { .. }
                 | Event::Saved
+                | Event::Filled
+                | Event::Silent
+                | Event::Looked(_)
+                | Event::NotFrozen
                 | Event::Tick,
                 _,
             ) => Vec::new(),
@@ -289,21 +415,50 @@ impl Record {
         vec![Effect::Commit, Effect::Tell]
     }
 
-    fn suspend(&mut self, now: OffsetDateTime) -> Vec<Effect> {
+    fn suspend(&mut self, linked: bool, now: OffsetDateTime) -> Vec<Effect> {
+        self.phase = Phase::Suspending { since: now };
+        self.last_activity_at = now;
+        let mut effects = vec![Effect::Commit, Effect::Tell];
+        effects.extend(linked.then_some(Effect::Save(Programs::GoOn)));
+        effects
+    }
+
+    fn freeze(&mut self, now: OffsetDateTime) -> Vec<Effect> {
         self.phase = Phase::Suspended;
         self.last_activity_at = now;
         vec![Effect::Freeze(true), Effect::Commit, Effect::Tell]
     }
 
     fn end(&mut self, reason: &str, save: bool, linked: bool, now: OffsetDateTime) -> Vec<Effect> {
-        let saving = save && linked;
+        // One whose agent is away for a moment has what it wrote all the same.
+        let saving = save && (linked || self.filled);
         self.phase = Phase::Ending { reason: reason.to_owned(), saving, failed: false, since: now };
-        vec![Effect::Commit, Effect::Tell, if saving { Effect::Save } else { Effect::EndAtHost }]
+        let mut effects = vec![Effect::Commit, Effect::Tell];
+        match (saving, linked) {
+            (true, true) => effects.push(Effect::Save(Programs::Stop)),
+            (true, false) => {}
+            (false, _) => effects.push(Effect::EndAtHost),
+        }
+        effects
     }
 
     fn fail(&mut self, reason: &str) -> Vec<Effect> {
         self.phase = Phase::Over { reason: reason.to_owned(), failed: true };
         vec![Effect::Commit, Effect::Tell, Effect::EndAtHost]
+    }
+
+    fn lost(&mut self, reason: &str, now: OffsetDateTime) -> Vec<Effect> {
+        if self.filled { self.harvest(reason.to_owned(), true, now) } else { self.fail(reason) }
+    }
+
+    fn harvest(&mut self, reason: String, failed: bool, now: OffsetDateTime) -> Vec<Effect> {
+        self.phase = Phase::Harvesting { reason, failed, since: now };
+        vec![Effect::Commit, Effect::Tell, Effect::Recover]
+    }
+
+    fn harvested(&mut self, reason: String, failed: bool, since: OffsetDateTime) -> Vec<Effect> {
+        self.phase = Phase::Ending { reason, saving: false, failed, since };
+        vec![Effect::Commit, Effect::EndAtHost]
     }
 
     /// As the API shows it.
@@ -313,8 +468,11 @@ impl Record {
             Phase::Provisioning { .. } => (SandboxStatus::Provisioning, None),
             Phase::Running => (SandboxStatus::Running, None),
             Phase::Idle { .. } => (SandboxStatus::Idle, None),
+            Phase::Suspending { .. } => (SandboxStatus::Suspending, None),
             Phase::Suspended => (SandboxStatus::Suspended, None),
-            Phase::Ending { reason, .. } => (SandboxStatus::Suspending, Some(reason.clone())),
+            Phase::Ending { reason, .. } | Phase::Harvesting { reason, .. } => {
+                (SandboxStatus::Suspending, Some(reason.clone()))
+            }
             Phase::Over { reason, failed: false } => (SandboxStatus::Terminated, Some(reason.clone())),
             Phase::Over { reason, failed: true } => (SandboxStatus::Failed, Some(reason.clone())),
         };
@@ -354,6 +512,7 @@ mod tests {
             token_hash: [0; 32],
             created_at: now,
             last_activity_at: now,
+            filled: false,
             phase: Phase::Provisioning { attempt: 1, suspend: false },
         }
     }
@@ -370,7 +529,10 @@ mod tests {
         assert_eq!(r.phase, Phase::Running);
         r.step(Event::Busy(false), at(2), true, IDLE);
         assert!(r.step(Event::Tick, at(62), true, IDLE).is_empty());
-        assert_eq!(r.step(Event::Tick, at(63), true, IDLE), [Effect::Commit, Effect::Tell, Effect::Save]);
+        assert_eq!(
+            r.step(Event::Tick, at(63), true, IDLE),
+            [Effect::Commit, Effect::Tell, Effect::Save(Programs::Stop)]
+        );
         assert_eq!(r.step(Event::Saved, at(64), true, IDLE), [Effect::EndAtHost]);
         r.step(Event::HostDone(Ok(())), at(65), false, IDLE);
         assert_eq!(r.phase, Phase::Over { reason: "idle".into(), failed: false });
@@ -395,38 +557,122 @@ mod tests {
         assert_eq!(r.phase, Phase::Over { reason: "sandbox_lost".into(), failed: true });
     }
 
+    fn running() -> Record {
+        let mut r = record();
+        r.step(Event::Linked, at(1), true, IDLE);
+        assert_eq!(r.step(Event::Filled, at(1), true, IDLE), [Effect::Commit]);
+        assert!(r.step(Event::Filled, at(1), true, IDLE).is_empty());
+        r
+    }
+
+    fn suspended() -> Record {
+        let mut r = running();
+        let saving = [Effect::Commit, Effect::Tell, Effect::Save(Programs::GoOn)];
+        assert_eq!(r.step(Event::Suspend, at(2), true, IDLE), saving);
+        assert_eq!(r.step(Event::Saved, at(3), true, IDLE), [Effect::Freeze(true), Effect::Commit, Effect::Tell]);
+        r
+    }
+
     #[test]
     fn a_suspended_one_is_saved_once_its_agent_is_back() {
         let end = || Event::End { reason: "ended".into(), save: true };
-        let mut r = record();
-        r.step(Event::Linked, at(1), true, IDLE);
-        r.step(Event::Suspend, at(2), true, IDLE);
+        let mut r = suspended();
         assert_eq!(r.step(end(), at(3), false, IDLE), [Effect::Freeze(false), Effect::Commit, Effect::Tell]);
         let mut away = r.clone();
-        assert_eq!(r.step(Event::Linked, at(4), true, IDLE), [Effect::Save]);
+        assert_eq!(r.step(Event::Linked, at(4), true, IDLE), [Effect::Save(Programs::Stop)]);
         assert_eq!(r.step(Event::Saved, at(5), true, IDLE), [Effect::EndAtHost]);
-        assert_eq!(away.step(Event::Tick, at(19), false, IDLE), [Effect::EndAtHost], "an agent that stays away");
+        let harvest = [Effect::Commit, Effect::Tell, Effect::Recover];
+        assert_eq!(away.step(Event::Tick, at(19), false, IDLE), harvest, "an agent that stays away");
     }
 
     #[test]
     fn suspend_and_resume() {
-        let mut r = record();
-        r.step(Event::Linked, at(1), true, IDLE);
-        assert_eq!(r.step(Event::Suspend, at(2), true, IDLE)[0], Effect::Freeze(true));
+        let mut r = suspended();
+        assert_eq!(r.step(Event::HostUp(Some(None)), at(3), false, IDLE), [Effect::Freeze(true)]);
         assert_eq!(r.step(Event::Busy(true), at(3), false, IDLE)[0], Effect::Freeze(false));
         assert_eq!(r.phase, Phase::Running);
+        assert_eq!(r.step(Event::HostUp(Some(None)), at(3), false, IDLE), [Effect::Freeze(false)], "it may be lost");
+        r.step(Event::Suspend, at(4), true, IDLE);
+        assert!(r.step(Event::Busy(true), at(4), true, IDLE).is_empty(), "its programs still run");
+        r.step(Event::Resume, at(5), true, IDLE);
+        assert_eq!(r.phase, Phase::Running);
+        assert!(r.step(Event::Saved, at(6), true, IDLE).is_empty());
+        let mut r = suspended();
+        assert_eq!(r.step(Event::NotFrozen, at(4), false, IDLE)[0], Effect::Freeze(false));
+        assert_eq!(r.phase, Phase::Running);
+    }
+
+    #[test]
+    fn a_suspension_waits_for_its_saving_but_not_for_ever() {
+        let mut r = running();
+        r.step(Event::Suspend, at(2), true, IDLE);
+        assert!(r.step(Event::Tick, at(32), true, IDLE).is_empty());
+        assert_eq!(r.step(Event::Tick, at(33), true, IDLE)[0], Effect::Freeze(true));
+        let mut r = running();
+        assert_eq!(r.step(Event::Suspend, at(2), false, IDLE), [Effect::Commit, Effect::Tell], "its agent is away");
+        assert_eq!(r.step(Event::Linked, at(3), true, IDLE), [Effect::Save(Programs::GoOn)]);
     }
 
     #[test]
     fn one_that_is_suspended_while_it_is_made_is_suspended_when_it_is_made() {
         let mut r = record();
         r.step(Event::Suspend, at(1), false, IDLE);
-        assert_eq!(r.step(Event::Linked, at(2), true, IDLE)[0], Effect::Freeze(true));
+        assert_eq!(r.step(Event::Linked, at(2), true, IDLE)[2], Effect::Save(Programs::GoOn));
+        r.step(Event::Saved, at(2), true, IDLE);
         assert_eq!(r.phase, Phase::Suspended);
         let mut r = record();
         r.step(Event::Suspend, at(1), false, IDLE);
         r.step(Event::Busy(true), at(1), false, IDLE);
         r.step(Event::Linked, at(2), true, IDLE);
         assert_eq!(r.phase, Phase::Running);
+    }
+
+    #[test]
+    fn what_a_lost_one_left_is_brought_in_before_it_is_removed() {
+        let harvest = [Effect::Commit, Effect::Tell, Effect::Recover];
+        let died = || EndCause::AgentExited { status: 137 };
+        for lost in [Event::HostEnded(died()), Event::HostUp(Some(Some(died()))), Event::Looked(Look::Ended(died()))] {
+            assert_eq!(running().step(lost, at(2), false, IDLE), harvest);
+        }
+        let mut r = suspended();
+        assert_eq!(r.step(Event::HostUp(Some(Some(EndCause::OutOfMemory))), at(4), false, IDLE), harvest);
+        assert_eq!(r.ending(), Some("out_of_memory"));
+        assert!(r.harvests() && r.takes_agent());
+        assert!(r.step(Event::HostDone(Ok(())), at(5), false, IDLE).is_empty());
+        let mut again = r.clone();
+        assert_eq!(again.step(Event::HostUp(Some(None)), at(5), false, IDLE), [Effect::Recover], "the host died too");
+        let mut silent = r.clone();
+        assert_eq!(silent.step(Event::Tick, at(20), false, IDLE), [Effect::Commit, Effect::EndAtHost]);
+        assert!(r.step(Event::Linked, at(6), true, IDLE).is_empty());
+        assert_eq!(r.step(Event::Filled, at(7), true, IDLE), [Effect::Save(Programs::Stop)]);
+        assert_eq!(r.step(Event::Saved, at(8), true, IDLE), [Effect::Commit, Effect::EndAtHost]);
+        r.step(Event::HostDone(Ok(())), at(9), false, IDLE);
+        assert_eq!(r.phase, Phase::Over { reason: "out_of_memory".into(), failed: true });
+        let mut r = record();
+        r.step(Event::Linked, at(1), true, IDLE);
+        r.step(Event::HostEnded(died()), at(2), false, IDLE);
+        assert!(r.over(), "one that was never filled has nothing to bring in");
+    }
+
+    #[test]
+    fn one_that_ends_while_its_agent_is_away_waits_for_it() {
+        let end = || Event::End { reason: "ended".into(), save: true };
+        let mut r = running();
+        assert_eq!(r.step(end(), at(2), false, IDLE), [Effect::Commit, Effect::Tell]);
+        assert_eq!(r.step(Event::Linked, at(3), true, IDLE), [Effect::Save(Programs::Stop)]);
+        r.step(Event::HostEnded(EndCause::OutOfMemory), at(4), false, IDLE);
+        assert!(r.harvests(), "it died while it was saved");
+        assert_eq!(r.ending(), Some("ended"));
+    }
+
+    #[test]
+    fn a_silent_agent_is_looked_at() {
+        let mut r = running();
+        assert_eq!(r.step(Event::Silent, at(20), false, IDLE), [Effect::Look]);
+        assert!(r.step(Event::Looked(Look::Runs), at(20), true, IDLE).is_empty(), "it is back");
+        assert_eq!(r.step(Event::Looked(Look::Frozen), at(20), false, IDLE), [Effect::Freeze(false)]);
+        r.step(Event::Looked(Look::Runs), at(20), false, IDLE);
+        assert_eq!(r.ending(), Some("agent_silent"));
+        assert!(suspended().step(Event::Silent, at(90), false, IDLE).is_empty());
     }
 }

@@ -199,6 +199,7 @@ impl Shell {
             SessionMessage::SandboxEnded => {
                 self.sandbox_ended.get_or_insert_with(Instant::now);
             }
+            SessionMessage::WorkspaceDeleted => self.close(close::SANDBOX_ENDED, "the workspace was deleted"),
             SessionMessage::NodeStops => self.close(close::RESTART, "the node restarts"),
             SessionMessage::Own(Own(done)) => self.done(done),
         }

@@ -7,7 +7,7 @@ use playhouse_protocol::{
 };
 use uuid::Uuid;
 
-use super::socket::Frame;
+use super::{close, socket::Frame};
 
 /// A client's word.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,12 @@ pub enum Incoming {
     /// Where to go on with one process; `None` is a malformed id.
     ResumeOne(Uuid, Option<EventId>),
     /// Where to go on with all.
-    ResumeAll(Vec<(Uuid, Option<EventId>)>),
+    ResumeAll {
+        /// Each process, and its cursor where that is well-formed.
+        named: Vec<(Uuid, Option<EventId>)>,
+        /// Whether what is no process's id was named too.
+        malformed: bool,
+    },
     /// Something typed.
     Input {
         /// For whom.
@@ -35,20 +40,22 @@ pub enum Incoming {
     Nothing,
     /// The client closes.
     Close,
-    /// More than a message may be.
-    TooLarge,
+    /// Nothing more can be read: the code to close with, and why.
+    Unreadable(u16, &'static str),
     /// A resume that names no process as an id is written.
     ResumeMalformed,
     /// None of these; why.
     Invalid(String),
 }
 
+const TOO_LARGE: Incoming = Incoming::Unreadable(close::TOO_LARGE, "a message may be 1 MiB");
+
 /// Reads a client's frame. Binary frames are input, where the client has chosen them.
 #[must_use]
 pub fn read(frame: Frame, binary: bool) -> Incoming {
     match frame {
-        Frame::Text(text) if text.len() > MESSAGE_BYTES => Incoming::TooLarge,
-        Frame::Binary(bytes) if bytes.len() > MESSAGE_BYTES => Incoming::TooLarge,
+        Frame::Text(text) if text.len() > MESSAGE_BYTES => TOO_LARGE,
+        Frame::Binary(bytes) if bytes.len() > MESSAGE_BYTES => TOO_LARGE,
         Frame::Text(text) => read_text(&text),
         Frame::Binary(_) if !binary => {
             Incoming::Invalid(format!("binary frames need the subprotocol {}", client::BINARY_SUBPROTOCOL))
@@ -63,6 +70,7 @@ pub fn read(frame: Frame, binary: bool) -> Incoming {
         },
         Frame::Ping(_) | Frame::Pong(_) => Incoming::Nothing,
         Frame::Close(..) => Incoming::Close,
+        Frame::Unreadable(code, why) => Incoming::Unreadable(code, why),
     }
 }
 
@@ -81,7 +89,12 @@ fn read_text(text: &str) -> Incoming {
             Incoming::ResumeOne(process, id(&seen))
         }
         ClientMessage::Resume { process_id: None, last_seen_id: None, processes: Some(processes) } => {
-            Incoming::ResumeAll(processes.iter().map(|(process, seen)| (*process, id(seen))).collect())
+            let mut malformed = false;
+            let named = processes.iter().filter_map(|(process, seen)| {
+                let process = Uuid::try_parse(process).inspect_err(|_| malformed = true).ok()?;
+                Some((process, id(seen)))
+            });
+            Incoming::ResumeAll { named: named.collect(), malformed }
         }
         ClientMessage::Resume { .. } => {
             Incoming::Invalid("resume names process_id and last_seen_id, or processes".to_owned())
@@ -97,9 +110,7 @@ fn read_text(text: &str) -> Incoming {
 
 /// Whether a resume that did not parse has a process id that is none.
 fn names_no_process(value: &serde_json::Value) -> bool {
-    let bad = |text: &str| Uuid::try_parse(text).is_err();
-    value["process_id"].as_str().is_some_and(bad)
-        || value["processes"].as_object().is_some_and(|processes| processes.keys().any(|key| bad(key)))
+    value["process_id"].as_str().is_some_and(|text| Uuid::try_parse(text).is_err())
 }
 
 #[cfg(test)]
@@ -122,9 +133,16 @@ mod tests {
         );
         assert_eq!(
             text(format!(r#"{{"type":"resume","processes":{{"{P}":"0-x"}}}}"#)),
-            Incoming::ResumeAll(vec![(p, None)])
+            Incoming::ResumeAll { named: vec![(p, None)], malformed: false }
         );
-        assert_eq!(text(r#"{"type":"resume","processes":{"nope":"0-1"}}"#.to_owned()), Incoming::ResumeMalformed);
+        assert_eq!(
+            text(format!(r#"{{"type":"resume","processes":{{"nope":"0-1","{P}":"0-412"}}}}"#)),
+            Incoming::ResumeAll { named: vec![(p, Some(id))], malformed: true }
+        );
+        assert_eq!(
+            text(r#"{"type":"resume","process_id":"nope","last_seen_id":"0-1"}"#.to_owned()),
+            Incoming::ResumeMalformed
+        );
         assert_eq!(
             text(format!(r#"{{"type":"input","process_id":"{P}","data":"x\n","seq":17}}"#)),
             Incoming::Input { process_id: p, seq: Some(17), bytes: b"x\n".to_vec() }
@@ -156,6 +174,6 @@ mod tests {
         assert!(matches!(read(Frame::Binary(frame.clone().into()), false), Incoming::Invalid(_)));
         frame.truncate(20);
         assert!(matches!(read(Frame::Binary(frame.into()), true), Incoming::Invalid(_)));
-        assert_eq!(read(Frame::Text("x".repeat(MESSAGE_BYTES + 1)), true), Incoming::TooLarge);
+        assert_eq!(read(Frame::Text("x".repeat(MESSAGE_BYTES + 1)), true), TOO_LARGE);
     }
 }

@@ -64,6 +64,8 @@ pub enum SessionMessage {
     },
     /// The sandbox is over: after all retained output and the last statuses, close with 4410.
     SandboxEnded,
+    /// The workspace is deleted, and with it all that it could be told.
+    WorkspaceDeleted,
     /// The node restarts: close with 1012.
     NodeStops,
     /// Its socket, and its own background work.

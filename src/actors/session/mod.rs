@@ -92,6 +92,10 @@ pub mod close {
     pub const RESTART: u16 = 1012;
     /// A message is too large.
     pub const TOO_LARGE: u16 = 1009;
+    /// What came breaks the protocol of WebSockets.
+    pub const PROTOCOL: u16 = 1002;
+    /// A text message is no UTF-8.
+    pub const NOT_TEXT: u16 = 1007;
 }
 
 /// Serves a client's socket until it ends.

@@ -72,7 +72,8 @@ pub(super) async fn open(
     let mut infos = BTreeMap::new();
     let mut answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(ASKED_AT_ONCE);
     while let Some((process, info)) = answers.next().await {
-        infos.insert(process.id(), (process, info.map_err(|_| unknown)?));
+        let info = info.map_err(|_| unknown)?.filter(|info| info.retained);
+        infos.insert(process.id(), (process, info));
     }
     // In the workspace's order, which is the order they were started in.
     let processes = processes.iter().filter_map(|id| infos.remove(id)).collect();

@@ -20,7 +20,11 @@ use super::{
     socket::{Broken, Frame},
     subs::Resumed,
 };
-use crate::actors::process::{ProcessCommand, ProcessMessage};
+use crate::{
+    actors::process::{ProcessCommand, ProcessMessage},
+    check,
+    invariant::Inv,
+};
 
 /// The client is pinged so often.
 const PING: Duration = Duration::from_secs(20);
@@ -139,15 +143,19 @@ impl Shell {
                 self.outbox.clear();
                 self.ending = Ending::Closing(Instant::now() + CLOSING);
             }
-            Incoming::TooLarge => self.close(close::TOO_LARGE, "a message may be 1 MiB"),
+            Incoming::Unreadable(code, why) => self.close(code, why),
             Incoming::Invalid(why) => self.refuse("message_invalid", why, None),
             Incoming::ResumeMalformed => self.resume_invalid(None),
             Incoming::ResumeOne(process_id, after) => {
                 let resumed = self.subs.resume_one(process_id, after);
                 self.resumed(Some(process_id), resumed);
             }
-            Incoming::ResumeAll(all) => {
-                for (process_id, resumed) in self.subs.resume_all(all) {
+            Incoming::ResumeAll { named, malformed } => {
+                let resumed = self.subs.resume_all(named);
+                if malformed && !matches!(resumed[..], [(None, _)]) {
+                    self.resume_invalid(None);
+                }
+                for (process_id, resumed) in resumed {
                     self.resumed(process_id, resumed);
                 }
             }
@@ -259,7 +267,7 @@ impl Shell {
                 batch += match &frame {
                     Frame::Text(text) => text.len(),
                     Frame::Binary(bytes) | Frame::Ping(bytes) | Frame::Pong(bytes) => bytes.len(),
-                    Frame::Close(..) => 0,
+                    Frame::Close(..) | Frame::Unreadable(..) => 0,
                 };
                 self.wire.write(frame)?;
                 self.clock.unflushed.get_or_insert_with(Instant::now);
@@ -288,6 +296,10 @@ impl Shell {
         match item {
             Item::Event { process_id, generation, chunk } => {
                 let id = EventId::new(*generation, chunk.sequence);
+                if let Some(cursor) = self.subs.cursor(*process_id) {
+                    let next = id.generation > cursor.generation || id.sequence == cursor.sequence + 1;
+                    check!(Inv::StreamGapFree, next, "{id} follows {cursor} of {process_id}");
+                }
                 self.subs.handed(*process_id, id, chunk.bytes.len() as u64);
                 self.clock.touched.insert(*process_id);
             }

@@ -29,6 +29,8 @@ pub enum Frame {
     Pong(Bytes),
     /// The end: its code, and why.
     Close(u16, String),
+    /// Only read: what came is no message, and nothing after it can be one. The code to close with, and why.
+    Unreadable(u16, &'static str),
 }
 
 /// The socket is broken.

@@ -218,6 +218,12 @@ impl Subs {
         }
     }
 
+    /// The last event that was handed to the socket.
+    #[must_use]
+    pub fn cursor(&self, id: Uuid) -> Option<EventId> {
+        self.subs.get(&id).and_then(|sub| sub.cursor)
+    }
+
     /// A process's last word was handed to the socket.
     pub fn done(&mut self, id: Uuid) {
         if let Some(sub) = self.subs.get_mut(&id) {

@@ -91,6 +91,11 @@ impl Shell {
             }
             TenantMessage::FindUser { user, reply } => answer(reply, Ok(self.state.find_user(&user).cloned())),
             TenantMessage::Workspaces { caller, page, reply } => answer(reply, self.state.workspaces(&caller, &page)),
+            TenantMessage::RoomForWorkspace { caller, reply } => answer(reply, self.state.room_for_workspace(&caller)),
+            TenantMessage::RoomForSandbox { owner, sandbox_id, reply } => {
+                answer(reply, self.state.room_for_sandbox(&owner, sandbox_id));
+            }
+            TenantMessage::Sandbox { owner_id, sandbox_id, there } => self.state.sandbox(owner_id, sandbox_id, there),
             TenantMessage::Project { row, reply } => {
                 let change = self.state.project(row, clock::now());
                 let landed = self.land(change).await;
@@ -118,7 +123,7 @@ impl Shell {
                 tracing::warn!(%error, "an organisation's old rows stay until it is loaded again");
             }
         }
-        if self.asked_at.elapsed() >= PASSIVE_AFTER {
+        if self.asked_at.elapsed() >= PASSIVE_AFTER && !self.state.has_sandboxes() {
             self.node.region.passivate::<Tenant>(self.state.id, myself.get_cell());
         }
     }

@@ -34,6 +34,24 @@ impl TenantRef {
         self.call(|reply| TenantMessage::Workspaces { caller, page, reply }).await?
     }
 
+    /// Whether the caller may own one workspace more.
+    ///
+    /// # Errors
+    /// `quota_exceeded`.
+    pub async fn room_for_workspace(&self, caller: &Caller) -> Result<(), Refused> {
+        let caller = caller.clone();
+        self.call(|reply| TenantMessage::RoomForWorkspace { caller, reply }).await?
+    }
+
+    /// Whether an owner's workspaces may have this sandbox too; if so it counts.
+    ///
+    /// # Errors
+    /// `quota_exceeded`.
+    pub async fn room_for_sandbox(&self, owner: &Caller, sandbox_id: Uuid) -> Result<(), Refused> {
+        let owner = owner.clone();
+        self.call(|reply| TenantMessage::RoomForSandbox { owner, sandbox_id, reply }).await?
+    }
+
     /// Keeps a workspace's row, unless a newer one is kept.
     ///
     /// # Errors

@@ -70,6 +70,31 @@ pub enum TenantMessage {
         /// Their ids.
         reply: RpcReplyPort<Result<Paged<Uuid>, Refused>>,
     },
+    /// Whether the caller may own one workspace more.
+    RoomForWorkspace {
+        /// Who.
+        caller: Caller,
+        /// `quota_exceeded` when not.
+        reply: RpcReplyPort<Result<(), Refused>>,
+    },
+    /// Whether an owner's workspaces may have this sandbox beside those that they have; if so it counts from now on.
+    RoomForSandbox {
+        /// Whose workspace it is for.
+        owner: Caller,
+        /// It.
+        sandbox_id: Uuid,
+        /// `quota_exceeded` when not.
+        reply: RpcReplyPort<Result<(), Refused>>,
+    },
+    /// A sandbox of an owner's workspace is there, or is not any more.
+    Sandbox {
+        /// Whose workspace it is for.
+        owner_id: Uuid,
+        /// It.
+        sandbox_id: Uuid,
+        /// Whether it is there.
+        there: bool,
+    },
     /// A workspace's row changed; idempotent, guarded by its version.
     Project {
         /// The row.

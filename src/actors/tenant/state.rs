@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{UserRow, WorkspaceRow};
 use crate::{
-    actors::{Caller, Code, PageRequest, Paged, Refused, paging, views::SharingMode},
+    actors::{Caller, Code, PageRequest, Paged, Refused, paging, quota::Quota, views::SharingMode},
     store::metadata::Commit,
 };
 
@@ -47,6 +47,13 @@ pub struct OnceRow {
 
 type Place = (OffsetDateTime, Uuid);
 
+/// How many workspaces a user owns, and owned until a short while ago.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Owned {
+    there: usize,
+    deleted: usize,
+}
+
 /// An organisation in memory.
 #[derive(Debug, Default)]
 pub struct State {
@@ -58,8 +65,11 @@ pub struct State {
     names: HashMap<String, Uuid>,
     workspaces: HashMap<Uuid, Indexed>,
     by_user: HashMap<Uuid, BTreeSet<Place>>,
+    owned: HashMap<Uuid, Owned>,
     open: BTreeSet<Place>,
     deleted: BTreeSet<Place>,
+    /// Only in memory: the workspaces tell of theirs again when they start.
+    sandboxes: HashMap<Uuid, BTreeSet<Uuid>>,
     once: HashMap<String, OffsetDateTime>,
     once_ends: BTreeSet<(OffsetDateTime, String)>,
 }
@@ -169,7 +179,9 @@ impl State {
     /// # Errors
     /// `cursor_invalid`.
     pub fn workspaces(&self, caller: &Caller, page: &PageRequest) -> Result<Paged<Uuid>, Refused> {
-        let after = paging::after(page)?.map(|after| parse_place(&after).ok_or(Code::CursorInvalid)).transpose()?;
+        let list = format!("workspaces/{}", caller.user_id);
+        let after =
+            paging::after(&list, page)?.map(|after| parse_place(&after).ok_or(Code::CursorInvalid)).transpose()?;
         let nothing = BTreeSet::new();
         let own = self.by_user.get(&caller.user_id).unwrap_or(&nothing);
         let open = if caller.org_id == self.id { &self.open } else { &nothing };
@@ -179,8 +191,70 @@ impl State {
         let many = page.limit.min(paging::PAGE_ITEMS) + 1;
         let places: BTreeSet<Place> =
             own.range(range).take(many).chain(open.range(range).take(many)).copied().collect();
-        let page = paging::cut(places, page.limit, |(at, id)| format!("{}:{id}", at.unix_timestamp_nanos()));
+        let page = paging::cut(&list, places, page.limit, |(at, id)| format!("{}:{id}", at.unix_timestamp_nanos()));
         Ok(Paged { items: page.items.into_iter().map(|(_, id)| id).collect(), next_cursor: page.next_cursor })
+    }
+
+    /// Whether the caller may own one workspace more.
+    ///
+    /// # Errors
+    /// `quota_exceeded`.
+    pub fn room_for_workspace(&self, caller: &Caller) -> Result<(), Refused> {
+        let quota = Quota::of(&caller.tier);
+        let owned = self.owned.get(&caller.user_id).copied().unwrap_or_default();
+        let why = if owned.there >= quota.workspaces {
+            format!("you own {} workspaces, and may own no more: delete some", quota.workspaces)
+        } else if owned.deleted >= quota.deleted() {
+            format!("you have deleted {} workspaces within a day: wait until they are forgotten", quota.deleted())
+        } else {
+            return Ok(());
+        };
+        Err(Refused::new(Code::QuotaExceeded, why))
+    }
+
+    /// Whether an owner's workspaces may have this sandbox too; if so it counts.
+    ///
+    /// # Errors
+    /// `quota_exceeded`.
+    pub fn room_for_sandbox(&mut self, owner: &Caller, sandbox_id: Uuid) -> Result<(), Refused> {
+        let most = Quota::of(&owner.tier).sandboxes;
+        if self.sandboxes.get(&owner.user_id).is_some_and(|there| there.len() >= most) {
+            let why = format!("the workspaces of one owner have at most {most} sandboxes at a time: end some");
+            return Err(Refused::new(Code::QuotaExceeded, why));
+        }
+        self.sandbox(owner.user_id, sandbox_id, true);
+        Ok(())
+    }
+
+    /// A sandbox of an owner's workspace is there, or is not any more.
+    pub fn sandbox(&mut self, owner_id: Uuid, sandbox_id: Uuid, there: bool) {
+        let sandboxes = self.sandboxes.entry(owner_id).or_default();
+        if there {
+            sandboxes.insert(sandbox_id);
+        } else {
+            sandboxes.remove(&sandbox_id);
+        }
+        if sandboxes.is_empty() {
+            self.sandboxes.remove(&owner_id);
+        }
+    }
+
+    /// Whether anybody's workspaces have one.
+    #[must_use]
+    pub fn has_sandboxes(&self) -> bool {
+        !self.sandboxes.is_empty()
+    }
+
+    fn count(&mut self, indexed: &Indexed, by: isize) {
+        if !indexed.row.home {
+            return;
+        }
+        let owned = self.owned.entry(indexed.row.owner_id).or_default();
+        let count = if indexed.deleted_at.is_some() { &mut owned.deleted } else { &mut owned.there };
+        *count = count.saturating_add_signed(by);
+        if *owned == Owned::default() {
+            self.owned.remove(&indexed.row.owner_id);
+        }
     }
 
     /// What is to be committed so that the index holds a workspace's row; `None` when it holds one as new.
@@ -224,7 +298,9 @@ impl State {
         while self.deleted.first().is_some_and(|(at, _)| now - *at >= DELETED_KEPT)
             && let Some((_, id)) = self.deleted.pop_first()
         {
-            self.workspaces.remove(&id);
+            if let Some(gone) = self.workspaces.remove(&id) {
+                self.count(&gone, -1);
+            }
             rows.push(format!("workspace/{id}"));
         }
         rows
@@ -271,6 +347,7 @@ impl State {
     fn index(&mut self, indexed: Indexed) {
         let id = indexed.row.id;
         if let Some(old) = self.workspaces.remove(&id) {
+            self.count(&old, -1);
             let place = (old.row.created_at, id);
             for (user, _) in &old.row.members {
                 if let Some(places) = self.by_user.get_mut(user) {
@@ -285,6 +362,7 @@ impl State {
                 self.deleted.remove(&(at, id));
             }
         }
+        self.count(&indexed, 1);
         let place = (indexed.row.created_at, id);
         if let Some(at) = indexed.deleted_at {
             self.deleted.insert((at, id));
@@ -373,6 +451,49 @@ mod tests {
         project(&mut state, row(1, 2, &[ann.user_id]));
         assert_eq!(listed(&state, &ann), [] as [u128; 0]);
         assert_eq!(state.prune(T0 + DELETED_KEPT).len(), 1);
+    }
+
+    #[test]
+    fn a_user_owns_so_many_workspaces_and_no_more() {
+        let mut state = org();
+        let (ann, ben) = (user(&mut state, "ann"), user(&mut state, "ben"));
+        let of = |n: usize, version| WorkspaceRow {
+            owner_id: ann.user_id,
+            ..row(u128::try_from(n).unwrap(), version, &[ann.user_id, ben.user_id])
+        };
+        let quota = Quota::of("free");
+        for n in 0..quota.workspaces {
+            assert_eq!(state.room_for_workspace(&ann), Ok(()));
+            project(&mut state, of(n, 1));
+        }
+        project(&mut state, of(0, 2));
+        assert_eq!(state.room_for_workspace(&ann).unwrap_err().code, Code::QuotaExceeded);
+        assert_eq!(state.room_for_workspace(&ben), Ok(()));
+        assert_eq!(state.room_for_workspace(&Caller { tier: "paid".into(), ..ann.clone() }), Ok(()));
+        let guest = WorkspaceRow { home: false, ..of(quota.workspaces, 1) };
+        project(&mut state, WorkspaceRow { owner_id: ben.user_id, ..guest });
+        project(&mut state, WorkspaceRow { deleted: true, ..of(0, 3) });
+        assert_eq!(state.room_for_workspace(&ann), Ok(()));
+        assert_eq!(state.owned[&ann.user_id], Owned { there: quota.workspaces - 1, deleted: 1 });
+        state.prune(T0 + DELETED_KEPT);
+        assert_eq!(state.owned[&ann.user_id], Owned { there: quota.workspaces - 1, deleted: 0 });
+    }
+
+    #[test]
+    fn an_owners_workspaces_have_so_many_sandboxes_and_no_more() {
+        let mut state = org();
+        let (ann, ben) = (user(&mut state, "ann"), user(&mut state, "ben"));
+        let most = u128::try_from(Quota::of("free").sandboxes).unwrap();
+        for n in 0..most {
+            assert_eq!(state.room_for_sandbox(&ann, Uuid::from_u128(n)), Ok(()));
+        }
+        let more = Uuid::from_u128(most);
+        assert_eq!(state.room_for_sandbox(&ann, more).unwrap_err().code, Code::QuotaExceeded);
+        assert_eq!(state.room_for_sandbox(&ben, more), Ok(()));
+        state.sandbox(ann.user_id, Uuid::nil(), false);
+        state.sandbox(ann.user_id, Uuid::nil(), false);
+        assert_eq!(state.room_for_sandbox(&ann, Uuid::nil()), Ok(()));
+        assert!(state.has_sandboxes());
     }
 
     #[test]

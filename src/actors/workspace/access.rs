@@ -8,14 +8,11 @@ use uuid::Uuid;
 
 use crate::actors::{
     Caller, Code, Refused, Role,
+    quota::{GRANTS, LINKS, MEMBERS},
     tenant::WorkspaceRow,
     views::{LinkView, MemberView, SharingMode},
 };
 
-/// The most members, and the most links, of a workspace.
-pub const MEMBERS: usize = 1000;
-/// The most grants that the links of a workspace hold.
-pub const GRANTS: usize = 10_000;
 /// The longest life of a link that has one, in seconds: ten years.
 pub const LINK_TTL_SECONDS: u64 = 10 * 365 * 24 * 3600;
 
@@ -129,10 +126,10 @@ impl Access {
     /// Makes a link.
     ///
     /// # Errors
-    /// There are [`MEMBERS`] already.
+    /// There are [`LINKS`] already.
     pub fn put_link(&mut self, link: Link) -> Result<(), Refused> {
-        if self.links.len() >= MEMBERS {
-            return Err(Refused::new(Code::QuotaExceeded, format!("a workspace has at most {MEMBERS} links")));
+        if self.links.len() >= LINKS {
+            return Err(Refused::new(Code::QuotaExceeded, format!("a workspace has at most {LINKS} links")));
         }
         self.links.insert(link.id, link);
         Ok(())

@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::{
     AttachRefused, Attached, Own, Workspace, WorkspaceMessage,
-    idempotency::Key,
     land::{Answer, Asked, Waiting},
     link::Linked,
     lives::Waiter,
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     actors::{
         Caller, Node, Refused, Role,
+        idempotency::Key,
         session::{SessionMessage, SessionRef},
         views::SandboxStatus,
     },
@@ -85,6 +85,8 @@ pub(super) struct Shell {
     /// The sandbox's link, and the number of the newest there was.
     pub(super) link: Option<Linked>,
     pub(super) newest_link: u64,
+    /// Paths that were removed or moved away lately: an agent that has been lost since may not have heard of it.
+    pub(super) vacated: BTreeMap<String, Instant>,
     pub(super) save: Option<Save>,
     pub(super) save_tag: u64,
     /// What the agent left out of the tree, for sessions to come.
@@ -152,6 +154,9 @@ impl Shell {
         for sandbox in unsettled {
             self.settle(sandbox);
         }
+        for sandbox in self.unseen.clone() {
+            self.tell_owner(sandbox, true);
+        }
         self.look_at_sandboxes();
     }
 
@@ -193,14 +198,14 @@ impl Shell {
             }
             WorkspaceMessage::Detach { session_id } => drop(self.watchers.remove(&session_id)),
             WorkspaceMessage::SandboxChanged(view) => self.sandbox_changed(view).await,
-            WorkspaceMessage::LinkUp { sandbox_id, link, ready, tree_version } => {
+            WorkspaceMessage::LinkUp { sandbox_id, link, ready, tree_version, harvest } => {
                 tracing::debug!(workspace = %self.id, link = link.number, ready, tree_version, "the sandbox is linked");
-                self.link_up(sandbox_id, link, ready);
+                self.link_up(sandbox_id, link, ready, harvest);
             }
             WorkspaceMessage::LinkDown { link } => self.link_down(link),
             WorkspaceMessage::FromAgent { link, frame } => self.agent_says(link, frame, None),
             WorkspaceMessage::Bulk { link, frame, permit } => self.agent_says(link, frame, Some(permit)),
-            WorkspaceMessage::Save { sandbox_id } => self.begin_save(sandbox_id),
+            WorkspaceMessage::Save { sandbox_id, number, programs } => self.begin_save(sandbox_id, number, programs),
             WorkspaceMessage::ProcessEnded { process_id } => self.process_ended(process_id).await,
             WorkspaceMessage::Tick => self.tick().await,
             WorkspaceMessage::Own(Own::Task(result)) => {
@@ -225,7 +230,7 @@ impl Shell {
     }
 
     fn attach(&mut self, session: SessionRef, caller: Caller, sandbox_id: Uuid) -> Result<Attached, AttachRefused> {
-        let state = self.state.as_ref().ok_or(AttachRefused::NoSandbox)?;
+        let state = self.state.as_ref().filter(|state| !state.meta.deleting).ok_or(AttachRefused::NoSandbox)?;
         let role = state.role(&caller, clock::now()).ok_or(AttachRefused::NotPermitted)?;
         let row = state.sandboxes.get(&sandbox_id).ok_or(AttachRefused::NoSandbox)?;
         let processes = state.processes.iter().filter(|(_, row)| row.sandbox_id == sandbox_id).map(|(id, _)| *id);
@@ -247,6 +252,7 @@ impl Shell {
         self.look_at_sandboxes();
         self.give_up_waiting(now).await;
         self.forget_sandboxes().await;
+        self.forget_vacated(now);
         self.step_save(SaveEvent::Tick);
         if self.state.as_ref().is_some_and(|state| state.meta.deleting) && !self.tearing && !self.torn {
             self.tear_down();
@@ -299,6 +305,7 @@ impl Actor for WorkspaceActor {
             watchers: BTreeMap::new(),
             link: None,
             newest_link: 0,
+            vacated: BTreeMap::new(),
             save: None,
             save_tag: 0,
             left_out: BTreeMap::new(),

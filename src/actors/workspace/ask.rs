@@ -15,7 +15,7 @@ use super::{
     state::{Decision, State},
 };
 use crate::{
-    actors::{Code, Refused, Role, tenant::UserRow},
+    actors::{Code, Refused, Role, quota::Quota, tenant::UserRow},
     clock,
     store::blobs::BlobRef,
 };
@@ -135,9 +135,10 @@ impl Shell {
 
     async fn write(&mut self, asked: Asked, command: WorkspaceCommand) {
         let now = clock::now();
-        let limits = Limits { max_upload: self.node.settings.max_upload };
+        let max_upload = self.node.settings.max_upload;
         let public_url = self.node.settings.public_url.clone();
         let Some(state) = self.state.as_mut() else { return };
+        let limits = Limits { max_upload, tree_bytes: Quota::of(state.tier(&asked.caller)).tree_bytes };
         let decision = match command {
             WorkspaceCommand::Update { name, sharing_mode } => state.update(name, sharing_mode, now),
             WorkspaceCommand::Delete => return self.remove(asked).await,
@@ -211,6 +212,11 @@ impl Shell {
             Ok(state) => state,
             Err(refused) => return self.reply(asked, Err(refused), false),
         };
+        // Only made when it may be: whoever makes many at once may have that many more than the quota.
+        let tenant = self.node.tenant(asked.caller.org_id);
+        if let Err(refused) = tenant.room_for_workspace(&asked.caller).await {
+            return self.reply(asked, Err(refused), false);
+        }
         let answer = WorkspaceAnswer::Workspace(state.view(Role::Owner));
         state.meta.made_under = asked
             .idempotency

@@ -23,7 +23,8 @@ impl State {
     /// `path_invalid`, `cursor_invalid`.
     pub fn files(&self, prefix: &str, all: bool, page: Option<&PageRequest>) -> Result<Paged<FileView>, Refused> {
         path::check_prefix(prefix).map_err(|error| Refused::new(Code::PathInvalid, error.to_string()))?;
-        let after = page.map(paging::after).transpose()?.flatten();
+        let list = format!("files/{}", self.id);
+        let after = page.map(|page| paging::after(&list, page)).transpose()?.flatten();
         let entries = self
             .tree
             .within(prefix, after.as_deref())
@@ -31,7 +32,7 @@ impl State {
             .map(|(id, entry)| self.file_view(id, entry));
         Ok(match page {
             None => Paged { items: entries.collect(), next_cursor: None },
-            Some(page) => paging::cut(entries, page.limit, |file| file.path.clone()),
+            Some(page) => paging::cut(&list, entries, page.limit, |file| file.path.clone()),
         })
     }
 
@@ -58,7 +59,7 @@ impl State {
         if files.is_empty() {
             return Err(Refused::new(Code::BodyInvalid, "no file is named"));
         }
-        self.done_or_undone(|state| state.put_all(files, overwrite, limits, now))
+        self.within_quota(limits, |state| state.put_all(files, overwrite, limits, now))
     }
 
     fn put_all(
@@ -127,7 +128,7 @@ impl State {
             Node::File { executable, .. } => *executable,
         };
         let node = Node::File { blob: content, executable };
-        self.done_or_undone(|state| {
+        self.within_quota(limits, |state| {
             state.put_node(&path, node.clone(), Over::Files, now)?;
             Ok(state.tree_decision(state.file(id)?, vec![Push::Put { path, node }], now))
         })
@@ -174,6 +175,25 @@ impl State {
         Ok(self.tree.put(path, node, over, now, &mut || shard.fresh_id())?)
     }
 
+    /// Refuses what would make the files weigh more than they may. A workspace that is over already, since what a
+    /// program writes is bounded by its disk alone, may still shrink.
+    fn within_quota(
+        &mut self,
+        limits: &Limits,
+        work: impl FnOnce(&mut Self) -> Result<Decision, Refused>,
+    ) -> Result<Decision, Refused> {
+        let before = self.tree.bytes();
+        self.done_or_undone(|state| {
+            let decision = work(state)?;
+            let after = state.tree.bytes();
+            if after > limits.tree_bytes && after > before {
+                let why = format!("the files of a workspace have at most {} bytes together", limits.tree_bytes);
+                return Err(Refused::new(Code::QuotaExceeded, why));
+            }
+            Ok(decision)
+        })
+    }
+
     fn done_or_undone(
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<Decision, Refused>,
@@ -208,11 +228,13 @@ fn matches(wanted: &str, etag: &str) -> bool {
     wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag || tag.trim_matches('"') == etag)
 }
 
-/// What a file may weigh.
+/// What files may weigh.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// In bytes.
+    /// One of them, in bytes.
     pub max_upload: u64,
+    /// All of a workspace together, in bytes.
+    pub tree_bytes: u64,
 }
 
 impl Limits {
@@ -222,5 +244,46 @@ impl Limits {
             return Err(Refused::new(Code::TooLarge, why));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::Caller;
+
+    const T0: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+    const LIMITS: Limits = Limits { max_upload: 100, tree_bytes: 10 };
+
+    fn blob(size: u64) -> BlobRef {
+        BlobRef { hash: [1; 32], key: format!("key-{size}"), size }
+    }
+
+    fn create(state: &mut State, path: &str, size: u64) -> Result<Uuid, Code> {
+        let new = NewFile { path: path.to_owned(), content: Some(blob(size)) };
+        let decision = state.create_files(vec![new], false, &LIMITS, T0).map_err(|refused| refused.code)?;
+        state.accept(&decision);
+        state.tree.find(path).map(|(id, _)| id).ok_or(Code::FileNotFound)
+    }
+
+    #[test]
+    fn files_weigh_no_more_than_the_quota_together() {
+        let name = || "n".to_owned();
+        let owner =
+            Caller { user_id: Uuid::nil(), name: name(), org_id: Uuid::nil(), org: name(), tier: "free".into() };
+        let mut state = State::create(Uuid::now_v7(), &owner, name(), None, T0).expect("a workspace");
+        let first = create(&mut state, "/a", 6).expect("within the quota");
+        create(&mut state, "/b", 4).expect("just within the quota");
+        assert_eq!(create(&mut state, "/c", 1), Err(Code::QuotaExceeded));
+        assert!(state.tree.find("/c").is_none(), "nothing is left of what was refused");
+        assert!(create(&mut state, "/empty", 0).is_ok());
+        let put = |state: &mut State, size| {
+            let decision = state.put_file(first, blob(size), None, &LIMITS, T0).map_err(|refused| refused.code)?;
+            state.accept(&decision);
+            Ok(())
+        };
+        assert_eq!(put(&mut state, 7), Err(Code::QuotaExceeded));
+        assert_eq!(put(&mut state, 5), Ok(()));
+        assert!(create(&mut state, "/c", 1).is_ok());
     }
 }

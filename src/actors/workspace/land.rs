@@ -14,14 +14,17 @@ use uuid::Uuid;
 use super::{
     WorkspaceAnswer,
     actor::{Shell, store_error},
-    idempotency::{self, Kept},
     own::TaskResult,
     pusher::Item,
     rows,
-    state::Decision,
+    state::{Decision, Push},
 };
 use crate::{
-    actors::{Caller, Code, Idempotency, Refused, session::SessionMessage},
+    actors::{
+        Caller, Code, Idempotency, Refused,
+        idempotency::{self, Kept},
+        session::SessionMessage,
+    },
     clock,
     store::{
         blobs::BlobRef,
@@ -31,6 +34,8 @@ use crate::{
 
 /// How long content that the tree no longer names is kept: reads and archives that began before go on.
 const GRACE: Duration = Duration::from_secs(60);
+/// How many paths of one commit are remembered as vacated.
+const VACATED: usize = 1000;
 /// The pause between tries to reach an organisation's index, growing to this.
 const PROJECT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -119,11 +124,14 @@ impl Shell {
         let accepted = state.accept(&decision);
         let orgs: Vec<Uuid> = projections.keys().copied().collect();
         state.intents.extend(projections);
-        if let Some(version) = accepted.version
-            && let Some(linked) = &self.link
-            && !decision.pushes.is_empty()
-        {
-            linked.pusher.push(Item::Push { version, changes: decision.pushes });
+        if !decision.pushes.is_empty() {
+            let now = Instant::now();
+            let vacated = decision.pushes.iter().filter_map(Push::vacated);
+            self.vacated.extend(vacated.take(VACATED).map(|path| (path.to_owned(), now)));
+            // Without a link nothing is lost: the next one begins with the tree as it stands.
+            if let (Some(version), Some(linked)) = (accepted.version, self.pushes_to()) {
+                linked.pusher.push(Item::Push { version, changes: decision.pushes });
+            }
         }
         for event in accepted.events {
             self.say(&event);
@@ -174,7 +182,7 @@ impl Shell {
         let key = asked.key();
         if let (Some(key), Some(idempotency), Err(refused), Some(state)) =
             (&key, &asked.idempotency, &answer, self.state.as_mut())
-            && idempotency::kept(&answer)
+            && refused.is_final()
             && refused.code != Code::IdempotencyKeyReused
             // Strangers leave nothing here.
             && state.role(&asked.caller, clock::now()).is_some()
@@ -251,6 +259,10 @@ impl Shell {
         let now = clock::now();
         self.watchers.retain(|_, watcher| {
             let role = state.role(&watcher.caller, now);
+            if state.meta.deleting {
+                watcher.session.tell(SessionMessage::WorkspaceDeleted);
+                return false;
+            }
             if role != Some(watcher.role) {
                 watcher.session.tell(SessionMessage::Role(role));
             }

@@ -6,6 +6,7 @@ use playhouse_protocol::{
     agent::{AgentFrame, NodeFrame, Settings},
     client::ServerMessage,
 };
+use time::OffsetDateTime;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use super::{
     pusher::{Begin, Pusher},
     report::{Reported, Rules},
     rows::{self, EnvironmentRow},
-    save::{Save, SaveEvent, SaveStep},
+    save::{Programs, Save, SaveEvent, SaveStep},
 };
 use crate::{
     actors::{agent_link::LinkRef, sandbox::SandboxMessage},
@@ -30,6 +31,8 @@ const ENVIRONMENT_BYTES: u64 = 1024 * 1024 * 1024;
 const ENVIRONMENT_BYTES_PAID: u64 = 4 * ENVIRONMENT_BYTES;
 /// How long a report that could not be committed waits until it is tried again.
 const REPORT_AGAIN: Duration = Duration::from_millis(500);
+/// How long a path counts as lately vacated while an agent is there to hear of it.
+const VACATED_FOR: Duration = Duration::from_secs(60);
 /// How many paths that are left out are told at once, and remembered for sessions to come.
 const LEFT_OUT: usize = 100;
 /// The most bytes of refused paths that one answer to a report names: a frame has 1 MiB.
@@ -42,6 +45,8 @@ pub(super) struct Linked {
     pub(super) ready: bool,
     pub(super) pusher: Pusher,
     pub(super) intake: Intake,
+    /// It is of an agent that only brings in what a lost one left, since then.
+    pub(super) harvest: Option<OffsetDateTime>,
 }
 
 impl Shell {
@@ -51,13 +56,17 @@ impl Shell {
     }
 
     /// The sandbox's agent is linked.
-    pub(super) fn link_up(&mut self, sandbox_id: Uuid, link: LinkRef, ready: bool) {
+    pub(super) fn link_up(&mut self, sandbox_id: Uuid, link: LinkRef, ready: bool, harvest: bool) {
         let max_environment = self.max_environment();
-        let Some(state) = self.state.as_ref().filter(|state| !state.meta.deleting) else { return };
+        let Some(state) = self.state.as_mut().filter(|state| !state.meta.deleting) else { return };
         if link.number <= self.newest_link || state.active().is_none_or(|(active, _)| active != sandbox_id) {
             return;
         }
         self.newest_link = link.number;
+        if harvest && !ready && state.batches.remove(&sandbox_id).is_some() {
+            // Another agent's reports are numbered anew.
+            self.stale.push(rows::batch(sandbox_id));
+        }
         let generated = state.template().generated_folders;
         let max_upload = self.node.settings.max_upload;
         let settings = Settings {
@@ -66,22 +75,45 @@ impl Shell {
             max_environment_bytes: max_environment,
             fresh: !ready,
         };
-        let begin = Begin {
-            settings,
-            environment: state.environment.as_ref().filter(|_| !ready).map(|row| row.blob.clone()),
-            version: state.meta.tree_version,
-            entries: state.tree.iter().map(|(_, entry)| (entry.path.clone(), entry.row.node.clone())).collect(),
+        let entries = state.tree.iter().map(|(_, entry)| (entry.path.clone(), entry.row.node.clone())).collect();
+        let begin = if harvest {
+            Begin::Harvest { settings, entries: state.known() }
+        } else {
+            let environment = state.environment.as_ref().filter(|_| !ready).map(|row| row.blob.clone());
+            Begin::Fill { settings, environment, version: state.meta.tree_version, entries }
         };
-        let pusher = Pusher::begin(&self.node, self.id, &link, begin, ready);
-        for item in self.unstarted(sandbox_id) {
-            pusher.push(item);
+        let pusher = Pusher::begin(&self.node, self.id, &link, begin, ready && !harvest);
+        if !harvest {
+            for item in self.unstarted(sandbox_id) {
+                pusher.push(item);
+            }
         }
         let rules = Rules { generated, max_upload };
         let intake = Intake::begin(&self.node, self.id, link.number, rules, max_environment, self.myself.clone());
-        self.link = Some(Linked { link, ready, pusher, intake });
-        self.step_save(SaveEvent::LinkUp);
+        let harvest = harvest.then(clock::now);
+        self.link = Some(Linked { link, ready, pusher, intake, harvest });
+        if ready {
+            // It may not have been heard before.
+            self.tell_filled();
+            self.step_save(SaveEvent::LinkUp);
+        } else if let Some(save) = self.save.take() {
+            // What a fresh agent has is not yet what is to be kept.
+            self.tell_saved(save.sandbox_id, save.number, SaveOutcome::Failed("its agent is another".to_owned()));
+        }
         if ready {
             self.tell_busy(true);
+        }
+    }
+
+    /// The link over which its agent hears what is committed.
+    pub(super) fn pushes_to(&self) -> Option<&Linked> {
+        self.link.as_ref().filter(|linked| linked.harvest.is_none())
+    }
+
+    /// An agent that still lives so long after a removal has heard of it.
+    pub(super) fn forget_vacated(&mut self, now: Instant) {
+        if self.pushes_to().is_some() || self.state.as_ref().is_none_or(|state| state.active().is_none()) {
+            self.vacated.retain(|_, at| now - *at < VACATED_FOR);
         }
     }
 
@@ -99,9 +131,15 @@ impl Shell {
         let last = self.state.as_ref().and_then(|state| state.batches.get(&linked.link.sandbox_id));
         let last_batch = last.map_or(0, |last| last.batch);
         match frame {
+            // Nothing is pushed to it and nothing started: it is only to be saved.
+            AgentFrame::Ready { .. } if linked.harvest.is_some() => {
+                linked.ready = true;
+                self.tell_filled();
+            }
             AgentFrame::Ready { notes } => {
                 linked.ready = true;
                 linked.pusher.ready();
+                self.tell_filled();
                 for note in notes.into_iter().take(LEFT_OUT) {
                     self.say(&ServerMessage::Notice { code: "not_restored".to_owned(), detail: note });
                 }
@@ -180,7 +218,16 @@ impl Shell {
             self.bury(contents(changes));
             return self.tell_reported(batch);
         }
+        let begun = self.link.as_ref().and_then(|linked| linked.harvest);
         let Some(state) = self.state.as_mut() else { return };
+        let (changes, refused) = match begun {
+            Some(begun) => state.outdone(changes, refused, begun, &self.vacated),
+            None => {
+                // What a program has made anew is not gone.
+                self.vacated.retain(|path, _| !changes.iter().any(|change| change.makes(path)));
+                (changes, refused)
+            }
+        };
         let outcome = state.report(sandbox, batch, &changes, refused.clone(), clock::now());
         let (row, unused) = (outcome.batch, outcome.unused);
         if self.land(outcome.decision, None).await.is_err() {
@@ -240,20 +287,17 @@ impl Shell {
     }
 
     /// The sandbox is to be ended: its files and its environment are to be kept.
-    pub(super) fn begin_save(&mut self, sandbox_id: Uuid) {
-        if self.save.as_ref().is_some_and(|save| save.sandbox_id == sandbox_id) {
-            return;
-        }
+    pub(super) fn begin_save(&mut self, sandbox_id: Uuid, number: u64, programs: Programs) {
         match self.link.as_ref().filter(|linked| linked.link.sandbox_id == sandbox_id) {
             Some(linked) if linked.ready => {
                 self.save_tag += 1000;
-                let (save, frame) = Save::begin(sandbox_id, self.save_tag, Instant::now());
+                let (save, frame) = Save::begin(sandbox_id, number, programs, self.save_tag, Instant::now());
                 linked.link.now(frame);
                 self.save = Some(save);
             }
             // What it holds is not yet what was kept: to pack it would lose that.
-            Some(_) => self.tell_saved(sandbox_id, SaveOutcome::Failed("it was not filled yet".to_owned())),
-            None => self.tell_saved(sandbox_id, SaveOutcome::Failed("its agent is away".to_owned())),
+            Some(_) => self.tell_saved(sandbox_id, number, SaveOutcome::Failed("it was not filled yet".to_owned())),
+            None => self.tell_saved(sandbox_id, number, SaveOutcome::Failed("its agent is away".to_owned())),
         }
     }
 
@@ -268,18 +312,30 @@ impl Shell {
                 }
             }
             SaveStep::Over(outcome) => {
-                let sandbox_id = save.sandbox_id;
+                let (sandbox_id, number) = (save.sandbox_id, save.number);
                 self.save = None;
-                self.tell_saved(sandbox_id, outcome);
+                self.tell_saved(sandbox_id, number, outcome);
             }
         }
     }
 
+    /// The sandbox hears that it has its files, and may hold others from now on.
+    fn tell_filled(&mut self) {
+        let Some(linked) = &self.link else { return };
+        let sandbox = self.node.sandbox(linked.link.sandbox_id);
+        self.spawn(async move {
+            if let Err(error) = sandbox.cast(SandboxMessage::Filled).await {
+                tracing::warn!(%error, ?sandbox, "a sandbox can't be told that it is filled");
+            }
+            TaskResult::Done
+        });
+    }
+
     /// The sandbox hears how its saving went.
-    pub(super) fn tell_saved(&mut self, sandbox_id: Uuid, outcome: SaveOutcome) {
+    pub(super) fn tell_saved(&mut self, sandbox_id: Uuid, number: u64, outcome: SaveOutcome) {
         let sandbox = self.node.sandbox(sandbox_id);
         self.spawn(async move {
-            if let Err(error) = sandbox.cast(SandboxMessage::Saved(outcome)).await {
+            if let Err(error) = sandbox.cast(SandboxMessage::Saved { number, outcome }).await {
                 tracing::warn!(%error, ?sandbox, "a sandbox can't be told how its saving went; its clock goes on");
             }
             TaskResult::Done

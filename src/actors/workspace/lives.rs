@@ -17,18 +17,20 @@ use super::{
     own::TaskResult,
     processes::end_row,
     rows::{self, SandboxRow},
-    runs,
     state::Decision,
 };
 use crate::{
     actors::{
-        Code, Refused, Role,
+        Caller, Code, Refused, Role,
         process::ProcessMessage,
+        quota,
         sandbox::{SandboxCommand, SandboxMessage},
         session::SessionMessage,
-        views::{SandboxStatus, SandboxView},
+        tenant::TenantMessage,
+        views::SandboxView,
     },
-    clock,
+    check, clock,
+    invariant::Inv,
     store::metadata::Commit,
 };
 
@@ -64,8 +66,8 @@ impl Shell {
         if matches!(wish, Wish::Run(_)) {
             let running = self.state.as_ref().map_or(0, |state| state.running());
             let wished = self.waiters.iter().filter(|waiter| matches!(waiter.wish, Wish::Run(_))).count();
-            if running + self.runs.len() + wished >= runs::RUNNING {
-                let why = format!("at most {} programs run in a workspace at once", runs::RUNNING);
+            if running + self.runs.len() + wished >= quota::RUNNING {
+                let why = format!("at most {} programs run in a workspace at once", quota::RUNNING);
                 return self.answer(asked, Err(Refused::new(Code::QuotaExceeded, why))).await;
             }
         }
@@ -82,7 +84,7 @@ impl Shell {
             Some((id, row)) => match &row.view {
                 // It is being made; or it is ending, and the next one is made when it is over.
                 None => {}
-                Some(view) if view.status == SandboxStatus::Suspending => {}
+                Some(view) if view.ends() => {}
                 Some(view) => {
                     let view = view.clone();
                     self.serve(id, &view).await;
@@ -114,15 +116,23 @@ impl Shell {
         let Some(instance_type) = wished.or(default) else {
             return self.refuse_waiters(&Code::SandboxUnavailable.into()).await;
         };
+        let tier = state.tier(&first.asked.caller).to_owned();
+        let owner = Caller { tier, ..state.meta.owner.clone() };
+        if let Err(refused) = self.node.tenant(owner.org_id).room_for_sandbox(&owner, sandbox_id).await {
+            return self.refuse_waiters(&refused).await;
+        }
         first.made = true;
         let message_for = (self.id, first.asked.caller.clone(), state.template().name.to_owned(), instance_type);
         let row = SandboxRow { view: None, over_at: None, settled: false };
         let mut commit = Commit::default();
         commit.put_json(rows::sandbox(sandbox_id), &row);
         if let Err(refused) = self.commit(commit).await {
+            self.tell_owner(sandbox_id, false);
             return self.refuse_waiters(&refused).await;
         }
         if let Some(state) = self.state.as_mut() {
+            let active = state.active().map(|(id, _)| id);
+            check!(Inv::OneSandbox, active.is_none(), "{sandbox_id} is made beside {active:?}");
             state.sandboxes.insert(sandbox_id, row);
         }
         let sandbox = self.node.sandbox(sandbox_id);
@@ -133,6 +143,18 @@ impl Shell {
                 .await
                 .unwrap_or_else(|error| Err(error.into()));
             TaskResult::SandboxMade { sandbox_id, made }
+        });
+    }
+
+    /// Tells the owner's organisation, which counts, whether a sandbox is there.
+    pub(super) fn tell_owner(&mut self, sandbox_id: Uuid, there: bool) {
+        let Some(owner) = self.state.as_ref().map(|state| &state.meta.owner) else { return };
+        let (tenant, owner_id) = (self.node.tenant(owner.org_id), owner.user_id);
+        self.spawn(async move {
+            if let Err(error) = tenant.cast(TenantMessage::Sandbox { owner_id, sandbox_id, there }).await {
+                tracing::warn!(%error, sandbox = %sandbox_id, "an owner's count of sandboxes is wrong until a restart");
+            }
+            TaskResult::Done
         });
     }
 
@@ -251,6 +273,7 @@ impl Shell {
         }
         row.over_at = Some(clock::now());
         let row = row.clone();
+        self.tell_owner(sandbox_id, false);
         let mut commit = Commit::default();
         commit.put_json(rows::sandbox(sandbox_id), &row);
         commit.delete(rows::batch(sandbox_id));
@@ -344,5 +367,13 @@ impl Shell {
             state.sandboxes.remove(id);
             self.stale.push(rows::sandbox(*id));
         }
+        let sandboxes: Vec<_> = forgotten.into_iter().map(|id| self.node.sandbox(id)).collect();
+        self.spawn(async move {
+            for sandbox in sandboxes {
+                // One that can't be asked leaves a row of some hundred bytes.
+                let _ = sandbox.call(|reply| SandboxMessage::Remove { reply }).await;
+            }
+            TaskResult::Done
+        });
     }
 }

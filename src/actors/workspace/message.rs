@@ -5,7 +5,10 @@ use ractor::RpcReplyPort;
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
-use super::command::{WorkspaceAnswer, WorkspaceCommand};
+use super::{
+    Programs,
+    command::{WorkspaceAnswer, WorkspaceCommand},
+};
 use crate::actors::{
     Caller, Idempotency, Refused, Role,
     agent_link::LinkRef,
@@ -93,6 +96,8 @@ pub enum WorkspaceMessage {
         ready: bool,
         /// The last tree version applied.
         tree_version: u64,
+        /// It is a fresh agent on the disk that one before it left: what is newer there is taken over.
+        harvest: bool,
     },
     /// The link with this number is gone.
     LinkDown {
@@ -120,6 +125,10 @@ pub enum WorkspaceMessage {
     Save {
         /// Which one.
         sandbox_id: Uuid,
+        /// Which saving of it this is; told with its end.
+        number: u64,
+        /// What becomes of its programs.
+        programs: Programs,
     },
     /// A process of this workspace has ended or was forgotten.
     ProcessEnded {

@@ -1,6 +1,6 @@
 //! The Workspace: its file tree, who may do what, its programs and its sandbox's place.
 //!
-//! Pure: [`tree`], [`access`], [`idempotency`], [`rows`], and [`state`] with what is decided about [`files`],
+//! Pure: [`tree`], [`access`], [`rows`], and [`state`] with what is decided about [`files`],
 //! [`sharing`], [`runs`] and [`report`]s; [`save`]. Around them the actor: it lands decisions (`land`), takes commands
 //! (`ask`), keeps the sandbox's lives (`lives`), its `processes`, and its agent's link (`link`), whose bulk is moved by the tasks of
 //! [`pusher`] and [`intake`].
@@ -13,7 +13,6 @@ pub mod command;
 pub mod message;
 pub mod tree;
 pub mod access;
-pub mod idempotency;
 pub mod rows;
 pub mod state;
 pub mod files;
@@ -39,6 +38,7 @@ pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
 pub use handle::Staged;
 pub use message::{AttachRefused, Attached, SaveOutcome, WorkspaceMessage};
 pub use own::Own;
+pub use save::Programs;
 
 /// The Workspace entity.
 #[derive(Debug)]

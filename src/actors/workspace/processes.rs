@@ -20,7 +20,6 @@ use crate::{
         process::{ProcessMessage, ProcessRecord},
         sandbox::SandboxMessage,
         session::SessionMessage,
-        views::SandboxStatus,
     },
     clock,
     store::metadata::Commit,
@@ -48,11 +47,15 @@ impl Shell {
             created_at: clock::now(),
         };
         self.runs.insert(process_id, PendingRun { asked, request, sandbox_id });
-        // An idle sandbox hears of it at once, and does not end under it; a suspended one goes on, whatever it heard last.
-        let active = self.state.as_ref().and_then(|state| state.active());
-        let suspended =
-            active.and_then(|(_, row)| row.view.as_ref()).is_some_and(|view| view.status == SandboxStatus::Suspended);
-        self.tell_busy(suspended);
+        // An idle sandbox hears of it at once, and does not end under it; one that is or will be suspended goes on.
+        self.tell_busy(false);
+        let sandbox = self.node.sandbox(sandbox_id);
+        self.spawn(async move {
+            if let Err(error) = sandbox.cast(SandboxMessage::Wake).await {
+                tracing::warn!(%error, ?sandbox, "a sandbox can't be told that it is wanted");
+            }
+            TaskResult::Done
+        });
         let process = self.node.process(process_id);
         self.spawn(async move {
             let made = process.call(|reply| ProcessMessage::Init { record, reply }).await;

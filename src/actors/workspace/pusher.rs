@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use playhouse_protocol::agent::{self, Change, Content, Entry, Hash, INLINE_BYTES, NodeFrame, Settings, Start};
+use playhouse_protocol::agent::{self, Change, Content, Entry, Hash, INLINE_BYTES, Known, NodeFrame, Settings, Start};
 use tokio::{
     sync::{mpsc, watch},
     task::AbortHandle,
@@ -23,13 +23,14 @@ use super::{
     WorkspaceMessage,
     pieces::{Piece, Pieces},
     state::Push,
-    tree::{Node as TreeNode, TREE_ENTRIES},
+    tree::Node as TreeNode,
 };
 use crate::{
     actors::{
         Caller, Node, Role,
         agent_link::LinkRef,
         process::{ProcessAnswer, ProcessCommand, ProcessMessage},
+        quota::TREE_ENTRIES,
         views::ProcessStatus,
     },
     store::blobs::{BlobError, BlobRef},
@@ -42,15 +43,37 @@ const ENTRY_BYTES: usize = 128;
 
 /// What a stream begins with.
 #[derive(Debug)]
-pub struct Begin {
-    /// For the agent.
-    pub settings: Settings,
-    /// The packed environment, if there is one.
-    pub environment: Option<BlobRef>,
-    /// The tree's version.
-    pub version: u64,
-    /// The tree, in path order.
-    pub entries: Vec<(Arc<str>, TreeNode)>,
+pub enum Begin {
+    /// The sandbox is to be made like the tree.
+    Fill {
+        /// For the agent.
+        settings: Settings,
+        /// The packed environment, if there is one.
+        environment: Option<BlobRef>,
+        /// The tree's version.
+        version: u64,
+        /// The tree, in path order.
+        entries: Vec<(Arc<str>, TreeNode)>,
+    },
+    /// What a lost agent left is to be brought into the tree.
+    Harvest {
+        /// For the agent.
+        settings: Settings,
+        /// The tree, in path order.
+        entries: Vec<Known>,
+    },
+}
+
+impl Begin {
+    /// Every content that the agent may ask for.
+    fn content(&self) -> HashMap<Hash, BlobRef> {
+        match self {
+            Self::Fill { entries, .. } => {
+                entries.iter().filter_map(|(_, node)| node.blob()).map(|blob| (blob.hash, blob.clone())).collect()
+            }
+            Self::Harvest { .. } => HashMap::new(),
+        }
+    }
 }
 
 /// What follows, in order.
@@ -98,9 +121,8 @@ impl Pusher {
         let (wants, next_want) = mpsc::unbounded_channel();
         let (ready, is_ready) = watch::channel(ready);
         let wanted = Arc::new(AtomicUsize::new(0));
-        let content = begin.entries.iter().filter_map(|(_, node)| node.blob()).map(|blob| (blob.hash, blob.clone()));
         let sender = Sender { node: node.clone(), workspace, link: link.clone(), transfer: 0 };
-        let wanting = Wanting { content: content.collect(), wanted: Arc::clone(&wanted) };
+        let wanting = Wanting { content: begin.content(), wanted: Arc::clone(&wanted) };
         let tasks = [
             tokio::spawn(sender.clone().run(begin, next_item, is_ready)).abort_handle(),
             tokio::spawn(sender.answer_wants(wanting, next_want)).abort_handle(),
@@ -168,15 +190,45 @@ impl Sender {
     }
 
     async fn begin(&self, begin: Begin) -> Result<(), LinkGone> {
-        let fresh = begin.settings.fresh;
-        self.send(NodeFrame::Settings(begin.settings)).await?;
-        if fresh {
-            self.environment(begin.environment).await?;
+        match begin {
+            Begin::Fill { settings, environment, version, entries } => {
+                let fresh = settings.fresh;
+                self.send(NodeFrame::Settings(settings)).await?;
+                if fresh {
+                    self.environment(environment).await?;
+                }
+                self.manifest(version, entries).await
+            }
+            Begin::Harvest { settings, entries } => {
+                let fresh = settings.fresh;
+                self.send(NodeFrame::Settings(settings)).await?;
+                // One that was told on an earlier link goes on with what it has to report.
+                if fresh { self.harvest(entries).await } else { Ok(()) }
+            }
         }
-        let version = begin.version;
+    }
+
+    async fn harvest(&self, known: Vec<Known>) -> Result<(), LinkGone> {
         let mut entries = Vec::new();
         let mut bytes = 0;
-        for (path, node) in begin.entries {
+        for entry in known {
+            bytes += entry.path.len() + ENTRY_BYTES;
+            if let agent::Node::Symlink { target } = &entry.node {
+                bytes += target.len();
+            }
+            entries.push(entry);
+            if bytes >= FRAME_BYTES {
+                bytes = 0;
+                self.send(NodeFrame::Harvest { entries: std::mem::take(&mut entries), last: false }).await?;
+            }
+        }
+        self.send(NodeFrame::Harvest { entries, last: true }).await
+    }
+
+    async fn manifest(&self, version: u64, tree: Vec<(Arc<str>, TreeNode)>) -> Result<(), LinkGone> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for (path, node) in tree {
             bytes += path.len() + node_bytes(&node) + ENTRY_BYTES;
             entries.push(Entry { path: path.to_string(), node: told(&node) });
             if bytes >= FRAME_BYTES {
@@ -364,7 +416,7 @@ fn node_bytes(node: &TreeNode) -> usize {
 }
 
 /// A tree's node as the agent is told of it.
-fn told(node: &TreeNode) -> agent::Node {
+pub(super) fn told(node: &TreeNode) -> agent::Node {
     match node {
         TreeNode::Directory => agent::Node::Directory,
         TreeNode::Symlink { target } => agent::Node::Symlink { target: target.clone() },

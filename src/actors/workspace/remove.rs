@@ -40,16 +40,22 @@ impl Shell {
     pub(super) fn tear_down(&mut self) {
         let Some(state) = self.state.as_ref() else { return };
         self.tearing = true;
-        let living = state.sandboxes.iter().filter(|(_, row)| row.over_at.is_none());
-        let sandboxes: Vec<_> = living.map(|(id, _)| self.node.sandbox(*id)).collect();
+        let living: Vec<_> =
+            state.sandboxes.iter().filter(|(_, row)| row.over_at.is_none()).map(|(id, _)| *id).collect();
+        let sandboxes: Vec<_> = state.sandboxes.keys().map(|id| self.node.sandbox(*id)).collect();
         let processes: Vec<_> = state.processes.keys().map(|id| self.node.process(*id)).collect();
         let (store, id) = (self.node.store.clone(), self.id);
+        for sandbox in living {
+            self.tell_owner(sandbox, false);
+        }
         self.spawn(async move {
             let removed = async {
                 for sandbox in sandboxes {
                     let reason = "workspace_deleted".to_owned();
                     let ended = sandbox.call(|reply| SandboxMessage::EndFor { reason, save: false, reply }).await;
                     ended.map_err(|error| format!("{sandbox:?}: {error}"))?;
+                    let removed = sandbox.call(|reply| SandboxMessage::Remove { reply }).await;
+                    removed.map_err(|error| format!("{sandbox:?}: {error}"))?;
                 }
                 let removed =
                     join_all(processes.iter().map(|process| process.call(|reply| ProcessMessage::Remove { reply })));

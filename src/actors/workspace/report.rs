@@ -3,15 +3,19 @@
 //! Everything in a report is hostile: paths are checked, generated folders refused, and content counts only as what it
 //! was received as.
 
+use std::collections::BTreeMap;
+
 use playhouse_protocol::{agent, path};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     WorkspaceAnswer,
+    pusher::told,
     rows::{self, BatchRow},
     state::{Decision, State},
-    tree::{Node, Over},
+    tree::{FileRow, Node, Over},
 };
 use crate::store::blobs::BlobRef;
 
@@ -94,7 +98,66 @@ impl Rules {
     }
 }
 
+impl Reported {
+    /// Whether something is at `at`, or below it, after this.
+    pub(super) fn makes(&self, at: &str) -> bool {
+        match self {
+            Self::Put { path: made, .. } | Self::Mode { path: made, .. } => path::is_within(made, at),
+            Self::Remove { .. } => false,
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Self::Put { path, .. } | Self::Mode { path, .. } | Self::Remove { path } => path,
+        }
+    }
+}
+
 impl State {
+    /// The tree for a harvest, in path order.
+    #[must_use]
+    pub fn known(&self) -> Vec<agent::Known> {
+        let since = |row: &FileRow| {
+            let nanos = if row.reported { 0 } else { row.updated_at.unix_timestamp_nanos() };
+            i64::try_from(nanos).unwrap_or(i64::MAX)
+        };
+        let entries = self.tree.iter().map(|(_, entry)| agent::Known {
+            path: entry.path.to_string(),
+            node: told(&entry.row.node),
+            since: since(&entry.row),
+        });
+        entries.collect()
+    }
+
+    /// Refuses what a harvest that began at `begun` brings of paths that were written or removed by somebody since.
+    #[must_use]
+    pub fn outdone(
+        &self,
+        changes: Vec<Reported>,
+        mut refused: Vec<(String, String)>,
+        begun: OffsetDateTime,
+        vacated: &BTreeMap<String, Instant>,
+    ) -> (Vec<Reported>, Vec<(String, String)>) {
+        let newer = |at: &str| {
+            self.tree.find(at).is_some_and(|(_, entry)| !entry.row.reported && entry.row.updated_at >= begun)
+        };
+        let gone = |at: &str| {
+            let mut above = Some(at);
+            while let Some(now) = above {
+                if vacated.contains_key(now) {
+                    return true;
+                }
+                above = path::parent(now);
+            }
+            false
+        };
+        let (kept, outdone) = changes.into_iter().partition(|change| !newer(change.path()) && !gone(change.path()));
+        let outdone: Vec<Reported> = outdone;
+        refused.extend(outdone.iter().map(|change| (change.path().to_owned(), "newer_in_the_tree".to_owned())));
+        (kept, refused)
+    }
+
     /// Takes a report's changes over, in order; those that can't be are refused one by one.
     pub fn report(
         &mut self,

@@ -8,7 +8,7 @@
 //! | `sandbox/<id>` | [`SandboxRow`]; `batch/<sandbox>`: [`BatchRow`] |
 //! | `process/<id>` | [`ProcessRow`] |
 //! | `environment` | [`EnvironmentRow`] |
-//! | `idem/<user>/<hash>` | [`Kept`](super::idempotency::Kept) |
+//! | `idem/<user>/<hash>` | [`Kept`](crate::actors::idempotency::Kept) |
 //! | `intent/<org>` | a [`WorkspaceRow`](crate::actors::tenant::WorkspaceRow) that the organisation's index may lack |
 //! | `gone` | [`Gone`], all that is left of a deleted workspace |
 
@@ -22,15 +22,15 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    RunRequest,
+    RunRequest, WorkspaceAnswer,
     access::{Access, Grant, Link, Member},
-    idempotency::{self, Answers, Kept},
     state::State,
     tree::{FileRow, Tree, TreeBroken},
 };
 use crate::{
     actors::{
         Caller,
+        idempotency::{self, Answers, Kept},
         tenant::WorkspaceRow,
         views::{SandboxView, SharingMode},
     },
@@ -253,7 +253,7 @@ pub fn load(workspace: Uuid, rows: &BTreeMap<String, Vec<u8>>) -> Result<Loaded,
             Some(("batch", sandbox)) => drop(batches.insert(id(key, sandbox)?, read::<BatchRow>(key, bytes)?)),
             Some(("process", process)) => drop(processes.insert(id(key, process)?, read::<ProcessRow>(key, bytes)?)),
             Some(("idem", _)) => {
-                let kept: Kept = read(key, bytes)?;
+                let kept: Kept<WorkspaceAnswer> = read(key, bytes)?;
                 let key = idempotency::Key::of_row(key).ok_or_else(|| LoadError::Key(key.clone()))?;
                 answers.insert(key, kept);
             }

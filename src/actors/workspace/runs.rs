@@ -5,12 +5,8 @@ use uuid::Uuid;
 
 use super::RunRequest;
 use super::state::State;
-use crate::actors::{Code, PageRequest, Paged, Refused, paging, views::RunCommand};
+use crate::actors::{Code, PageRequest, Paged, Refused, paging, quota::LISTED, views::RunCommand};
 
-/// The most programs that run in one workspace at once.
-pub const RUNNING: usize = 256;
-/// The most processes that are listed; past it the ones that ended first go, with their output.
-pub const LISTED: usize = 1000;
 /// The most arguments, and the most variables.
 pub const ARGUMENTS: usize = 1024;
 /// The most bytes of arguments and variables together.
@@ -85,12 +81,13 @@ impl State {
     /// # Errors
     /// `cursor_invalid`.
     pub fn listed(&self, page: &PageRequest) -> Result<Paged<Uuid>, Refused> {
-        let after = match paging::after(page)? {
+        let list = format!("processes/{}", self.id);
+        let after = match paging::after(&list, page)? {
             None => None,
             Some(after) => Some(after.parse::<Uuid>().map_err(|_| Code::CursorInvalid)?),
         };
         let ids = self.processes.keys().copied().filter(|id| after.is_none_or(|after| *id > after));
-        Ok(paging::cut(ids, page.limit, Uuid::to_string))
+        Ok(paging::cut(&list, ids, page.limit, Uuid::to_string))
     }
 
     /// The processes that have to leave the listing for it to take one more.

@@ -1,13 +1,17 @@
-//! Saving a sandbox, as a pure state machine: first what has changed, then the environment.
+//! Saving a sandbox, as a pure state machine: first what has changed, then the environment. Where programs go on
+//! meanwhile, what they changed while it was packed comes last.
 //!
 //! | phase | on | becomes | and |
 //! |---|---|---|---|
-//! | Flushing | `Flushed` | Packing | `Pack` |
+//! | Flushing | `Flushed` | Packing | `Pack`, or `Copy` where programs go on |
 //! | Flushing | 10 s passed | over | failed |
 //! | Packing | a piece came | Packing | its clock starts anew |
 //! | Packing | the environment is stored | over | saved |
+//! | Packing, programs go on | the environment is stored, or could not be | Settling | `Flush` |
+//! | Settling | `Flushed` | over | saved, or what failed before |
+//! | Settling | 10 s passed | over | failed |
 //! | Packing | `PackFailed`, 30 s without a piece | over | failed |
-//! | Flushing, Packing | the link is gone | Unlinked | |
+//! | Flushing, Packing, Settling | the link is gone | Unlinked | |
 //! | Unlinked | a link is here | Flushing | `Flush` |
 //! | Unlinked | 10 s passed | over | failed |
 
@@ -26,11 +30,21 @@ pub const PIECE_WITHIN: Duration = Duration::from_secs(30);
 /// How long the agent may be away.
 pub const LINK_WITHIN: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Flushing { until: Instant },
     Packing { until: Instant },
+    Settling { until: Instant, packed: Result<(), String> },
     Unlinked { until: Instant },
+}
+
+/// What becomes of the programs of a sandbox that is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Programs {
+    /// They are stopped before the environment is packed: the sandbox ends.
+    Stop,
+    /// They go on: it is only suspended.
+    GoOn,
 }
 
 /// A saving under way.
@@ -38,6 +52,9 @@ enum Phase {
 pub struct Save {
     /// Of which sandbox.
     pub sandbox_id: Uuid,
+    /// Which saving of that sandbox.
+    pub number: u64,
+    programs: Programs,
     tag: u64,
     phase: Phase,
 }
@@ -91,8 +108,9 @@ pub enum SaveStep {
 impl Save {
     /// Begins; send the frame. Tags are unique on a link when `tag` rises from one saving to the next.
     #[must_use]
-    pub fn begin(sandbox_id: Uuid, tag: u64, now: Instant) -> (Self, NodeFrame) {
-        (Self { sandbox_id, tag, phase: Phase::Flushing { until: now + FLUSH_WITHIN } }, NodeFrame::Flush { tag })
+    pub fn begin(sandbox_id: Uuid, number: u64, programs: Programs, tag: u64, now: Instant) -> (Self, NodeFrame) {
+        let phase = Phase::Flushing { until: now + FLUSH_WITHIN };
+        (Self { sandbox_id, number, programs, tag, phase }, NodeFrame::Flush { tag })
     }
 
     /// Whether the environment's pieces with this tag are awaited.
@@ -104,34 +122,42 @@ impl Save {
     /// Takes an event.
     pub fn step(&mut self, event: SaveEvent, now: Instant) -> SaveStep {
         let failed = |detail: &str| SaveStep::Over(SaveOutcome::Failed(detail.to_owned()));
-        match (event, self.phase) {
+        match (event, &self.phase) {
             (SaveEvent::Flushed { tag }, Phase::Flushing { .. }) if tag == self.tag => {
                 self.phase = Phase::Packing { until: now + PIECE_WITHIN };
-                SaveStep::Send(NodeFrame::Pack { tag })
+                SaveStep::Send(match self.programs {
+                    Programs::Stop => NodeFrame::Pack { tag },
+                    Programs::GoOn => NodeFrame::Copy { tag },
+                })
             }
             (SaveEvent::Piece { tag }, Phase::Packing { .. }) if tag == self.tag => {
                 self.phase = Phase::Packing { until: now + PIECE_WITHIN };
                 SaveStep::Wait
             }
-            (SaveEvent::Stored { tag, result }, Phase::Packing { .. }) if tag == self.tag => match result {
-                Ok(()) => SaveStep::Over(SaveOutcome::Saved),
-                Err(detail) => failed(&format!("the environment could not be stored: {detail}")),
-            },
+            (SaveEvent::Stored { tag, result }, Phase::Packing { .. }) if tag == self.tag => {
+                let result = result.map_err(|detail| format!("the environment could not be stored: {detail}"));
+                self.packed(result, now)
+            }
             (SaveEvent::PackFailed { tag, detail }, Phase::Packing { .. }) if tag == self.tag => {
-                failed(&format!("the environment could not be packed: {detail}"))
+                self.packed(Err(format!("the environment could not be packed: {detail}")), now)
+            }
+            (SaveEvent::Flushed { tag }, Phase::Settling { packed, .. }) if tag == self.tag => {
+                SaveStep::Over(packed.clone().map_or_else(SaveOutcome::Failed, |()| SaveOutcome::Saved))
             }
             (SaveEvent::LinkUp, _) => {
                 self.tag += 1;
                 self.phase = Phase::Flushing { until: now + FLUSH_WITHIN };
                 SaveStep::Send(NodeFrame::Flush { tag: self.tag })
             }
-            (SaveEvent::LinkDown, Phase::Flushing { .. } | Phase::Packing { .. }) => {
+            (SaveEvent::LinkDown, Phase::Flushing { .. } | Phase::Packing { .. } | Phase::Settling { .. }) => {
                 self.phase = Phase::Unlinked { until: now + LINK_WITHIN };
                 SaveStep::Wait
             }
-            (SaveEvent::Tick, Phase::Flushing { until }) if now >= until => failed("the agent did not report in time"),
-            (SaveEvent::Tick, Phase::Packing { until }) if now >= until => failed("the agent packs nothing any more"),
-            (SaveEvent::Tick, Phase::Unlinked { until }) if now >= until => failed("the agent is away"),
+            (SaveEvent::Tick, Phase::Flushing { until } | Phase::Settling { until, .. }) if now >= *until => {
+                failed("the agent did not report in time")
+            }
+            (SaveEvent::Tick, Phase::Packing { until }) if now >= *until => failed("the agent packs nothing any more"),
+            (SaveEvent::Tick, Phase::Unlinked { until }) if now >= *until => failed("the agent is away"),
             (
                 SaveEvent::Flushed { .. }
                 | SaveEvent::Piece { .. }
@@ -139,8 +165,20 @@ impl Save {
                 | SaveEvent::PackFailed { .. }
                 | SaveEvent::LinkDown
                 | SaveEvent::Tick,
-                Phase::Flushing { .. } | Phase::Packing { .. } | Phase::Unlinked { .. },
+                Phase::Flushing { .. } | Phase::Packing { .. } | Phase::Settling { .. } | Phase::Unlinked { .. },
             ) => SaveStep::Wait,
+        }
+    }
+
+    fn packed(&mut self, packed: Result<(), String>, now: Instant) -> SaveStep {
+        match (self.programs, packed) {
+            (Programs::Stop, Ok(())) => SaveStep::Over(SaveOutcome::Saved),
+            (Programs::Stop, Err(detail)) => SaveStep::Over(SaveOutcome::Failed(detail)),
+            (Programs::GoOn, packed) => {
+                self.tag += 1;
+                self.phase = Phase::Settling { until: now + FLUSH_WITHIN, packed };
+                SaveStep::Send(NodeFrame::Flush { tag: self.tag })
+            }
         }
     }
 }
@@ -156,7 +194,7 @@ mod tests {
     #[test]
     fn it_flushes_then_packs() {
         let now = Instant::now();
-        let (mut save, frame) = Save::begin(Uuid::nil(), 1, now);
+        let (mut save, frame) = Save::begin(Uuid::nil(), 1, Programs::Stop, 1, now);
         assert_eq!(frame, NodeFrame::Flush { tag: 1 });
         assert_eq!(save.step(SaveEvent::Flushed { tag: 0 }, now), SaveStep::Wait);
         assert_eq!(save.step(SaveEvent::Flushed { tag: 1 }, now), SaveStep::Send(NodeFrame::Pack { tag: 1 }));
@@ -170,7 +208,7 @@ mod tests {
     #[test]
     fn it_begins_again_on_a_new_link() {
         let now = Instant::now();
-        let (mut save, _) = Save::begin(Uuid::nil(), 1, now);
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::Stop, 1, now);
         save.step(SaveEvent::Flushed { tag: 1 }, now);
         assert_eq!(save.step(SaveEvent::LinkDown, now), SaveStep::Wait);
         assert_eq!(save.step(SaveEvent::LinkUp, now), SaveStep::Send(NodeFrame::Flush { tag: 2 }));
@@ -180,16 +218,31 @@ mod tests {
     #[test]
     fn it_gives_up() {
         let now = Instant::now();
-        let (mut save, _) = Save::begin(Uuid::nil(), 1, now);
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::Stop, 1, now);
         assert!(over(&save.step(SaveEvent::Tick, now + FLUSH_WITHIN)));
-        let (mut save, _) = Save::begin(Uuid::nil(), 1, now);
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::Stop, 1, now);
         save.step(SaveEvent::Flushed { tag: 1 }, now);
         assert!(over(&save.step(SaveEvent::Tick, now + PIECE_WITHIN)));
-        let (mut save, _) = Save::begin(Uuid::nil(), 1, now);
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::Stop, 1, now);
         save.step(SaveEvent::LinkDown, now);
         assert!(over(&save.step(SaveEvent::Tick, now + LINK_WITHIN)));
-        let (mut save, _) = Save::begin(Uuid::nil(), 1, now);
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::Stop, 1, now);
         save.step(SaveEvent::Flushed { tag: 1 }, now);
         assert!(over(&save.step(SaveEvent::PackFailed { tag: 1, detail: "disk".into() }, now)));
+    }
+
+    #[test]
+    fn what_programs_write_while_the_environment_is_packed_comes_last() {
+        let now = Instant::now();
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::GoOn, 1, now);
+        assert_eq!(save.step(SaveEvent::Flushed { tag: 1 }, now), SaveStep::Send(NodeFrame::Copy { tag: 1 }));
+        let stored = SaveEvent::Stored { tag: 1, result: Ok(()) };
+        assert_eq!(save.step(stored, now), SaveStep::Send(NodeFrame::Flush { tag: 2 }));
+        assert_eq!(save.step(SaveEvent::Flushed { tag: 1 }, now), SaveStep::Wait, "the first flush's answer");
+        assert_eq!(save.step(SaveEvent::Flushed { tag: 2 }, now), SaveStep::Over(SaveOutcome::Saved));
+        let (mut save, _) = Save::begin(Uuid::nil(), 1, Programs::GoOn, 1, now);
+        save.step(SaveEvent::Flushed { tag: 1 }, now);
+        save.step(SaveEvent::PackFailed { tag: 1, detail: "full".into() }, now);
+        assert!(over(&save.step(SaveEvent::Flushed { tag: 2 }, now)), "its files are kept all the same");
     }
 }

@@ -57,12 +57,13 @@ impl State {
     /// # Errors
     /// `cursor_invalid`.
     pub fn members(&self, page: &PageRequest) -> Result<Paged<MemberView>, Refused> {
-        let after = paging::after(page)?;
+        let list = format!("members/{}", self.id);
+        let after = paging::after(&list, page)?;
         let key = |member: &MemberView| format!("{}\0{}", member.name, member.user_id);
         let mut members: Vec<MemberView> = self.access.members.values().map(Member::view).collect();
         members.sort_by_cached_key(key);
         let rest = members.into_iter().filter(|member| after.as_ref().is_none_or(|after| key(member) > *after));
-        Ok(paging::cut(rest, page.limit, key))
+        Ok(paging::cut(&list, rest, page.limit, key))
     }
 
     /// Makes a user a member, or changes what it may do.
@@ -104,10 +105,11 @@ impl State {
     /// # Errors
     /// `cursor_invalid`.
     pub fn links(&self, page: &PageRequest, public_url: &str) -> Result<Paged<LinkView>, Refused> {
-        let after = paging::after(page)?;
+        let list = format!("links/{}", self.id);
+        let after = paging::after(&list, page)?;
         let links = self.access.links.values().map(|link| link.view(public_url, self.id));
         let rest = links.filter(|link| after.as_ref().is_none_or(|after| link.id.to_string() > *after));
-        Ok(paging::cut(rest, page.limit, |link| link.id.to_string()))
+        Ok(paging::cut(&list, rest, page.limit, |link| link.id.to_string()))
     }
 
     /// Makes a link with this secret.

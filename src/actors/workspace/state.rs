@@ -16,13 +16,14 @@ use uuid::Uuid;
 use super::{
     WorkspaceAnswer,
     access::{Access, Projected},
-    idempotency::Answers,
     rows::{self, BatchRow, EnvironmentRow, Meta, ProcessRow, SandboxRow},
     tree::{Delta, Entry, Node, Tree, TreeError},
 };
 use crate::{
     actors::{
         Caller, Code, Refused, Role,
+        idempotency::Answers,
+        quota,
         tenant::WorkspaceRow,
         views::{FileView, SandboxView, SharingMode, WorkspaceView},
     },
@@ -46,7 +47,7 @@ pub struct State {
     /// Its files.
     pub tree: Tree,
     /// Answers kept under idempotency keys.
-    pub answers: Answers,
+    pub answers: Answers<WorkspaceAnswer, { quota::ANSWERS }>,
     /// Its sandboxes, oldest first.
     pub sandboxes: BTreeMap<Uuid, SandboxRow>,
     /// The last batch that each sandbox reported.
@@ -81,6 +82,17 @@ pub enum Push {
         /// Where it is.
         to: String,
     },
+}
+
+impl Push {
+    /// Where nothing is any more after it.
+    #[must_use]
+    pub fn vacated(&self) -> Option<&str> {
+        match self {
+            Self::Put { .. } => None,
+            Self::Remove { path } | Self::Move { from: path, .. } => Some(path),
+        }
+    }
 }
 
 /// What is decided.
@@ -122,6 +134,12 @@ pub struct Accepted {
 }
 
 impl State {
+    /// The tier that its quota goes by: its owner's, as new as it is known here.
+    #[must_use]
+    pub fn tier<'a>(&'a self, caller: &'a Caller) -> &'a str {
+        if caller.user_id == self.meta.owner.user_id { &caller.tier } else { &self.meta.owner.tier }
+    }
+
     /// A new workspace, and the decision that makes it.
     ///
     /// # Errors

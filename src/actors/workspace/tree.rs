@@ -15,10 +15,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::store::blobs::BlobRef;
-
-/// The most entries of one tree: it is held in memory whole, at some 500 bytes each.
-pub const TREE_ENTRIES: usize = 200_000;
+use crate::{actors::quota::TREE_ENTRIES, store::blobs::BlobRef};
 
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +69,9 @@ pub struct FileRow {
     /// When it last changed.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
+    /// A sandbox reported it: if the disk has something else, a program wrote that later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reported: bool,
 }
 
 /// An entry with its path.
@@ -90,7 +90,7 @@ pub enum Over {
     Nothing,
     /// A file or a symbolic link, by a file; a directory by the same directory.
     Files,
-    /// Whatever is there, parents that are no directories too: the last commit wins.
+    /// Whatever is there, parents that are no directories too: the last commit wins. So it is with reports.
     All,
 }
 
@@ -199,6 +199,12 @@ impl Tree {
         self.entries.is_empty()
     }
 
+    /// How many bytes its files have together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().filter_map(|entry| entry.row.node.blob()).map(|blob| blob.size).sum()
+    }
+
     /// The entry with this id.
     #[must_use]
     pub fn get(&self, id: Uuid) -> Option<&Entry> {
@@ -247,11 +253,12 @@ impl Tree {
         Ok(())
     }
 
-    fn set(&mut self, id: Uuid, node: Node, now: OffsetDateTime) {
+    fn set(&mut self, id: Uuid, node: Node, over: Over, now: OffsetDateTime) {
         if let Some(entry) = self.entries.get_mut(&id) {
             self.journal.push(Undo::Changed(id, entry.row.clone()));
             entry.row.node = node;
             entry.row.updated_at = now;
+            entry.row.reported = over == Over::All;
             self.changed.insert(id);
         }
     }
@@ -289,7 +296,14 @@ impl Tree {
         let parent = self.parents(path, over, now, fresh)?;
         let id = fresh();
         let name = path::name(path).to_owned();
-        let row = FileRow { parent, name, node: Node::Directory, created_at: now, updated_at: now };
+        let row = FileRow {
+            parent,
+            name,
+            node: Node::Directory,
+            created_at: now,
+            updated_at: now,
+            reported: over == Over::All,
+        };
         self.insert(id, Entry { path: path.into(), row })?;
         Ok(id)
     }
@@ -313,7 +327,7 @@ impl Tree {
                 (Over::Files | Over::All, true, true) => Ok(id),
                 (Over::Files | Over::All, false, false) => {
                     if entry.row.node != node {
-                        self.set(id, node, now);
+                        self.set(id, node, over, now);
                     }
                     Ok(id)
                 }
@@ -326,7 +340,14 @@ impl Tree {
         }
         let parent = self.parents(path, over, now, fresh)?;
         let id = fresh();
-        let row = FileRow { parent, name: path::name(path).to_owned(), node, created_at: now, updated_at: now };
+        let row = FileRow {
+            parent,
+            name: path::name(path).to_owned(),
+            node,
+            created_at: now,
+            updated_at: now,
+            reported: over == Over::All,
+        };
         self.insert(id, Entry { path: path.into(), row })?;
         Ok(id)
     }

@@ -7,10 +7,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{Entry, Event, Service, lock};
-use crate::host::{
-    machine::failed,
-    record::Record,
-    sandbox::{self, Made},
+use crate::{
+    host::{
+        machine::failed,
+        record::{Cause, Record},
+        sandbox::{self, Made},
+    },
+    sandbox::process::ProcessRef,
 };
 
 impl Service {
@@ -19,7 +22,8 @@ impl Service {
         self.under_way += 1;
         let record = Record::new(&spec, epoch);
         let written = self.records.write(&record);
-        self.entries.insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), hello: None });
+        self.entries
+            .insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), init_before: None, hello: None });
         let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
         tokio::task::spawn_blocking(move || {
             let made = match written {
@@ -67,6 +71,66 @@ impl Service {
         let left = left && result.is_err();
         let effects = self.machine.made(sandbox_id, result, left);
         self.run_all(effects);
+    }
+
+    /// Starts a sandbox's agent anew on its disk; all that runs in it ends first.
+    pub(super) fn recover(&mut self, spec: SandboxSpec) {
+        let sandbox_id = spec.sandbox_id;
+        self.under_way += 1;
+        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
+        let found = self.entries.get_mut(&sandbox_id).and_then(|entry| {
+            entry.tasks.abort_all();
+            entry.hello = None;
+            entry.init_before = entry.record.init;
+            // Until the new one runs the record tells of one that ended: a host that comes after this one says so too.
+            entry.record.ended.get_or_insert(Cause::AgentExited { status: 255 });
+            Some((entry.slot.clone()?, entry.record.init))
+        });
+        self.persist(sandbox_id);
+        tokio::task::spawn_blocking(move || {
+            let mut tasks = JoinSet::new();
+            let result = match found {
+                Some((slot, init)) => sandbox::recover(&driver, &mut lock(&slot), init, &spec, &events, &mut tasks),
+                None => Err(HostError::Unknown),
+            };
+            // The service is gone when the host ended; its successor is asked again.
+            let _ = events.blocking_send(Event::Recovered { sandbox_id, tasks, result });
+        });
+    }
+
+    pub(super) fn recovered(
+        &mut self,
+        sandbox_id: Uuid,
+        mut tasks: JoinSet<()>,
+        result: Result<ProcessRef, HostError>,
+    ) {
+        if let (Ok(init), Some(slot)) = (&result, self.entries.get(&sandbox_id).and_then(|entry| entry.slot.clone())) {
+            self.watch(sandbox_id, *init, &slot, &mut tasks);
+        }
+        if let Some(entry) = self.entries.get_mut(&sandbox_id) {
+            entry.tasks = tasks;
+            match &result {
+                Ok(init) => {
+                    entry.record.init = Some(*init);
+                    entry.record.ended = None;
+                }
+                Err(error) => tracing::error!(%sandbox_id, %error, "what a sandbox left can't be looked at"),
+            }
+        }
+        self.persist(sandbox_id);
+        let effects = self.machine.made(sandbox_id, result.map(drop), true);
+        self.run_all(effects);
+    }
+
+    /// Tells whether a sandbox's agent lives.
+    pub(super) fn look(&mut self, sandbox_id: Uuid) {
+        let slot = self.entries.get(&sandbox_id).and_then(|entry| entry.slot.clone());
+        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let frozen = slot.is_some_and(|slot| slot.try_lock().is_ok_and(|slot| driver.is_frozen(&slot)));
+            // Without the service nobody wants to know.
+            let _ = events.blocking_send(Event::Frostbitten { sandbox_id, frozen });
+        });
     }
 
     pub(super) fn remove(&mut self, sandbox_id: Uuid) {

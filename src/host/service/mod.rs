@@ -14,7 +14,7 @@ use std::{
 
 use playhouse_protocol::{
     handshake::Hello,
-    host::{AGENTS_SOCKET, CONTROL_SOCKET, EndCause, FromHost, HostError, ToHost, Usage, host_id},
+    host::{AGENTS_SOCKET, CONTROL_SOCKET, EndCause, FromHost, HostError, Look, ToHost, Usage, host_id},
 };
 use rustix::net::SocketType;
 use tokio::{
@@ -39,6 +39,7 @@ use super::{
 use crate::sandbox::{
     driver::{Driver, Paths, Slot},
     probe,
+    process::ProcessRef,
     rights::Rights,
     rootless,
 };
@@ -70,12 +71,16 @@ pub(super) enum Event {
     Arrived { hello: Hello, stream: UnixStream },
     /// A sandbox was made, or wasn't.
     Made { sandbox_id: Uuid, made: Made },
+    /// A sandbox's agent was started anew, or wasn't.
+    Recovered { sandbox_id: Uuid, tasks: JoinSet<()>, result: Result<ProcessRef, HostError> },
+    /// Whether a sandbox that seems to run is frozen.
+    Frostbitten { sandbox_id: Uuid, frozen: bool },
     /// A sandbox was removed, or wasn't.
     Removed { sandbox_id: Uuid, result: Result<(), HostError> },
     /// A sandbox froze or thawed, or didn't.
     Frozen { sandbox_id: Uuid, result: Result<(), HostError> },
     /// A sandbox's init ended.
-    InitEnded { sandbox_id: Uuid, cause: EndCause },
+    InitEnded { sandbox_id: Uuid, init: ProcessRef, cause: EndCause },
     /// What sandboxes have used; `round` ends a round of all.
     Usage { usages: Vec<(Uuid, Usage)>, round: bool },
 }
@@ -90,6 +95,8 @@ struct Entry {
     slot: Option<SharedSlot>,
     /// The listeners of its sockets and the watch on its init.
     tasks: JoinSet<()>,
+    /// An init that was replaced, whose end means nothing any more.
+    init_before: Option<ProcessRef>,
     /// The newest hello that nobody took yet.
     hello: Option<(Hello, UnixStream, Instant)>,
 }
@@ -246,6 +253,17 @@ impl Service {
                 self.under_way -= 1;
                 self.made(sandbox_id, made);
             }
+            Event::Recovered { sandbox_id, tasks, result } => {
+                self.under_way -= 1;
+                self.recovered(sandbox_id, tasks, result);
+            }
+            Event::Frostbitten { sandbox_id, frozen } => {
+                let state = match self.machine.look(sandbox_id) {
+                    Look::Runs if frozen => Look::Frozen,
+                    state => state,
+                };
+                self.tell(FromHost::Looked { sandbox_id, state });
+            }
             Event::Removed { sandbox_id, result } => {
                 self.under_way -= 1;
                 self.removed(sandbox_id, result);
@@ -255,7 +273,10 @@ impl Service {
                 let effects = self.machine.frozen(sandbox_id, result);
                 self.run_all(effects);
             }
-            Event::InitEnded { sandbox_id, cause } => {
+            // Another one may have taken its place.
+            Event::InitEnded { sandbox_id, init, .. }
+                if self.entries.get(&sandbox_id).is_some_and(|entry| entry.init_before == Some(init)) => {}
+            Event::InitEnded { sandbox_id, cause, .. } => {
                 tracing::info!(%sandbox_id, ?cause, "a sandbox ended by itself");
                 if let Some(entry) = self.entries.get_mut(&sandbox_id) {
                     entry.record.ended = Some(Cause::from(&cause));
@@ -296,6 +317,7 @@ impl Service {
             ToHost::Leave => return true,
             ToHost::Hello { .. } => {}
             ToHost::AskUsage { sandbox_id } => self.measure(vec![sandbox_id], false),
+            ToHost::Look { sandbox_id } => self.look(sandbox_id),
             command => {
                 let effects = self.machine.command(command, |id| self.records.has_ended(id));
                 self.run_all(effects);
@@ -323,6 +345,7 @@ impl Service {
                     }
                 }
                 Effect::Make { spec, epoch } => self.make(spec, epoch),
+                Effect::Recover { spec } => self.recover(spec),
                 Effect::Remove { sandbox_id } => self.remove(sandbox_id),
                 Effect::Freeze { sandbox_id, frozen } => self.freeze(sandbox_id, frozen),
             }

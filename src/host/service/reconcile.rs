@@ -70,7 +70,7 @@ impl Service {
             self.watch(id, init, &slot, &mut tasks);
         }
         tracing::info!(sandbox_id = %id, ended = record.ended.is_some(), "took over a sandbox");
-        self.entries.insert(id, Entry { record, slot: Some(slot), tasks, hello: None });
+        self.entries.insert(id, Entry { record, slot: Some(slot), tasks, init_before: None, hello: None });
     }
 
     pub(super) fn watch(&self, sandbox_id: Uuid, init: ProcessRef, slot: &SharedSlot, tasks: &mut JoinSet<()>) {
@@ -87,7 +87,7 @@ impl Service {
             let killed = status == 128 + libc::SIGKILL;
             let cause = if killed && kills > 0 { EndCause::OutOfMemory } else { EndCause::AgentExited { status } };
             // The service is gone when the host ends; its successor sees it too.
-            let _ = events.send(Event::InitEnded { sandbox_id, cause }).await;
+            let _ = events.send(Event::InitEnded { sandbox_id, init, cause }).await;
         });
     }
 }

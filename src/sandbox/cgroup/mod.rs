@@ -125,6 +125,16 @@ impl Cgroup {
         })
     }
 
+    /// Whether its processes stand still, or are about to.
+    #[must_use]
+    pub fn is_frozen(&self) -> bool {
+        let (file, frozen) = match self.version {
+            Version::V1 => (self.dir("freezer").join("freezer.state"), ["FROZEN", "FREEZING"]),
+            Version::V2 => (self.dir("").join("cgroup.freeze"), ["1", "1"]),
+        };
+        fs::read_to_string(file).is_ok_and(|state| frozen.contains(&state.trim()))
+    }
+
     /// Kills every process in it, frozen or not. Done when it isn't there.
     ///
     /// # Errors

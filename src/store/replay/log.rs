@@ -14,8 +14,7 @@ use std::{
 use playhouse_protocol::{Chunk, EventId};
 
 use super::{
-    AppendError, Bounds, Retention,
-    dropped::Dropped,
+    AppendError, Bounds, Retention, dropped,
     files::Files,
     record,
     segment::{self, HEAD_BYTES, Head, Mark, Marks},
@@ -90,7 +89,6 @@ pub(super) struct Log {
     /// The bytes of all events up to `end`, retained or not.
     pub(super) bytes: u64,
     epoch: u64,
-    pub(super) dropped: Dropped,
 }
 
 impl Log {
@@ -99,8 +97,7 @@ impl Log {
         fs::create_dir_all(dir)?;
         let dir: Arc<Path> = dir.into();
         let head = Head { epoch, previous: EventId::ZERO, previous_bytes: 0, after: EventId::ZERO, bytes_before: 0 };
-        let mut log =
-            Self { dir, segments: VecDeque::new(), end: EventId::ZERO, bytes: 0, epoch, dropped: Dropped::default() };
+        let mut log = Self { dir, segments: VecDeque::new(), end: EventId::ZERO, bytes: 0, epoch };
         log.begin(shared, head)?;
         for parent in log.dir.ancestors().skip(1).take(2) {
             shared.files.note(parent.to_owned());
@@ -146,7 +143,7 @@ impl Log {
         (last.len, last.data, last.marks) = (scan.len, scan.data, Some(scan.marks));
         let end = EventId::new(last.head.after.generation, scan.sequence);
         let bytes = last.head.bytes_before + scan.data;
-        Ok(Some(Self { dir: dir.into(), segments, end, bytes, epoch: scan.epoch, dropped: Dropped::default() }))
+        Ok(Some(Self { dir: dir.into(), segments, end, bytes, epoch: scan.epoch }))
     }
 
     /// Where it begins and ends.
@@ -154,7 +151,7 @@ impl Log {
         let after = self.segments[0].head.after;
         let first = EventId::new(after.generation, after.sequence + 1);
         let retained_bytes = self.segments.iter().map(|segment| segment.data).sum();
-        Bounds { first, last: self.end, retained_bytes, finished }
+        Bounds { first, last: self.end, retained_bytes, bytes: self.bytes, finished }
     }
 
     /// What it counts against the cap of its workspace.
@@ -326,12 +323,16 @@ impl Log {
     fn drop_first(&mut self, shared: &Shared) {
         let Some(first) = self.segments.pop_front() else { return };
         shared.files.close(&self.dir, first.first());
-        if let Some(next) = self.segments.front() {
-            self.dropped.add(next.head.after.sequence, next.head.bytes_before);
+        let path = first.path(&self.dir);
+        if let Some(next) = self.segments.front()
+            && let Err(error) = dropped::remember(&self.dir, &path, &first.head, &next.head)
+        {
+            // Whoever was in its midst is told about how much it missed, not exactly.
+            tracing::warn!(%error, path = %path.display(), "the lengths of dropped events are not kept");
         }
-        if let Err(error) = fs::remove_file(first.path(&self.dir)) {
+        if let Err(error) = fs::remove_file(&path) {
             // It is forgotten here; a later load finds it again and drops it then.
-            tracing::warn!(%error, path = %first.path(&self.dir).display(), "an old segment is not removed");
+            tracing::warn!(%error, path = %path.display(), "an old segment is not removed");
         }
     }
 }

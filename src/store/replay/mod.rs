@@ -13,6 +13,7 @@ use std::{
 };
 
 use playhouse_protocol::{Chunk, EventId};
+use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ mod segment;
 mod types;
 mod workspace;
 
+pub use dropped::share;
 pub use types::{AppendError, Bounds, Item, LogKey, LossReason, Lost, Page, Retention};
 
 use files::Files;
@@ -115,10 +117,10 @@ impl Replay {
     /// # Errors
     /// When the log can't be read.
     pub async fn read(&self, key: LogKey, after: EventId, max_bytes: usize) -> Result<Page, io::Error> {
-        let nothing = Page { items: Vec::new(), next: after, end: true };
-        let Some(slot) = self.0.living(key).await? else { return Ok(nothing) };
+        let nothing = |missing| Page { items: Vec::new(), next: after, end: true, missing };
+        let Some(slot) = self.0.living(key).await? else { return Ok(nothing(LossReason::Retention)) };
         if matches!(&*slot.lock(), State::Loaded(log) if after >= log.end) {
-            return Ok(nothing);
+            return Ok(nothing(LossReason::StoreLost));
         }
         blocking(move || page(&slot, after, max_bytes)).await
     }
@@ -131,6 +133,12 @@ impl Replay {
         let Some(slot) = self.0.living(key).await? else { return Ok(()) };
         let shared = Arc::clone(&self.0.shared);
         blocking(move || slot.finish(&shared)).await
+    }
+
+    /// Whether the log of a process that finished then may be gone by now because its time is up.
+    #[must_use]
+    pub fn may_have_expired(&self, finished: OffsetDateTime, now: OffsetDateTime) -> bool {
+        finished + self.0.shared.retention.ttl <= now
     }
 
     /// Removes a log.
@@ -238,7 +246,7 @@ impl Inner {
 const PAGE_TRIES: usize = 4;
 
 fn page(slot: &Slot, after: EventId, max_bytes: usize) -> io::Result<Page> {
-    let mut page = Page { items: Vec::new(), next: after, end: false };
+    let mut page = Page { items: Vec::new(), next: after, end: false, missing: LossReason::StoreLost };
     let mut cost = 0;
     let mut tries = 0;
     loop {

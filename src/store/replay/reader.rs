@@ -6,7 +6,7 @@ use playhouse_protocol::EventId;
 
 use super::{
     Item, LossReason, Lost, Page,
-    dropped::share,
+    dropped::{Point, bytes_up_to, share},
     log::Log,
     record::{self, Decoded, Record},
     segment::{Head, Mark, Marks},
@@ -81,7 +81,8 @@ impl Log {
         if cursor >= head.previous && head.previous < head.after {
             return hole(cursor, head.previous, head.after, head.bytes_before.saturating_sub(head.previous_bytes));
         }
-        let bytes = self.dropped.between(cursor.sequence, head.after.sequence, head.bytes_before);
+        let first = Point { sequence: head.after.sequence, bytes: head.bytes_before };
+        let bytes = head.bytes_before.saturating_sub(bytes_up_to(&self.dir, cursor.sequence, first));
         Step::Hole { lost: lost(cursor, head.after, bytes, LossReason::Retention), to: head.after }
     }
 

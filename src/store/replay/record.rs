@@ -12,6 +12,8 @@ const CHUNK: u8 = 1;
 const EPOCH: u8 = 2;
 const CHUNK_HEAD_BYTES: usize = 19;
 const LAST: u8 = 0x80;
+/// So much of a chunk's record says how many bytes it has.
+pub(super) const CHUNK_PREFIX_BYTES: usize = PREFIX_BYTES + CHUNK_HEAD_BYTES;
 
 /// The longest payload that is written, and so the longest that is read.
 pub(super) const PAYLOAD_BYTES: usize = 256 * 1024;
@@ -121,6 +123,38 @@ pub(super) fn decode(bytes: &[u8]) -> Decoded<'_> {
     parse(payload).map_or(Decoded::Bad, |record| Decoded::Whole(record, whole))
 }
 
+/// What the front of a record says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Front {
+    /// The record's length.
+    pub(super) whole: usize,
+    /// A chunk's sequence and the length of its bytes.
+    pub(super) chunk: Option<(u64, u64)>,
+}
+
+/// Reads the front of a record, unchecked: of [`CHUNK_PREFIX_BYTES`], or of a whole record that is shorter.
+pub(super) fn peek(bytes: &[u8]) -> Option<Front> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (_, payload) = rest.split_first_chunk::<4>()?;
+    let payload_bytes = u32::from_le_bytes(*length) as usize;
+    if payload_bytes > PAYLOAD_BYTES {
+        return None;
+    }
+    let whole = PREFIX_BYTES + payload_bytes;
+    let (&kind, rest) = payload.split_first()?;
+    let (number, rest) = rest.split_first_chunk::<8>()?;
+    match kind {
+        CHUNK => {
+            let (_, rest) = rest.split_first_chunk::<8>()?;
+            let (&[_, carry], _) = rest.split_first_chunk::<2>()?;
+            let length = payload_bytes.checked_sub(CHUNK_HEAD_BYTES + usize::from(carry))?;
+            Some(Front { whole, chunk: Some((u64::from_le_bytes(*number), length as u64)) })
+        }
+        EPOCH => Some(Front { whole, chunk: None }),
+        _ => None,
+    }
+}
+
 fn parse(payload: &[u8]) -> Option<Record<'_>> {
     let (&kind, rest) = payload.split_first()?;
     let (number, rest) = rest.split_first_chunk::<8>()?;
@@ -163,8 +197,10 @@ mod tests {
             let mut buffer = Vec::new();
             encode_chunk(&chunk, &mut buffer);
             let Decoded::Whole(Record::Chunk(read), used) = decode(&buffer) else { panic!("no chunk") };
-            prop_assert_eq!(read.to_chunk(), chunk);
+            prop_assert_eq!(&read.to_chunk(), &chunk);
             prop_assert_eq!(used, buffer.len());
+            let front = Front { whole: used, chunk: Some((chunk.sequence, chunk.bytes.len() as u64)) };
+            prop_assert_eq!(peek(&buffer[..CHUNK_PREFIX_BYTES]), Some(front));
             let at = at.index(buffer.len());
             prop_assert!(matches!(decode(&buffer[..at]), Decoded::Cut(_)));
             buffer[at] ^= 1 << bit;

@@ -40,6 +40,8 @@ pub struct Bounds {
     pub last: EventId,
     /// The bytes of the retained events.
     pub retained_bytes: u64,
+    /// The bytes of all events up to `last`.
+    pub bytes: u64,
     /// The process is over.
     pub finished: bool,
 }
@@ -71,8 +73,8 @@ pub struct Lost {
     pub from: EventId,
     /// The last of them.
     pub to: EventId,
-    /// How many bytes they had: exact from the log's beginning or from the end of a segment dropped since the store was
-    /// opened, otherwise in proportion.
+    /// How many bytes they had: exact where the log was whole when retention dropped them, unless that was very long ago;
+    /// otherwise in proportion.
     pub bytes: u64,
     /// Why.
     pub reason: LossReason,
@@ -101,6 +103,8 @@ pub struct Page {
     pub next: EventId,
     /// Nothing more is stored now.
     pub end: bool,
+    /// Why events that were stored behind its end are not there, if there were any.
+    pub missing: LossReason,
 }
 
 /// Why nothing was appended. After `Io` a part may have been: appending again is safe.

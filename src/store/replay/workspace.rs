@@ -13,7 +13,10 @@ use std::{
 
 use uuid::Uuid;
 
-use super::log::{Log, Shared, weight};
+use super::{
+    dropped,
+    log::{Log, Shared, weight},
+};
 
 /// Holds when a process finished, in milliseconds since the Unix epoch, in decimal.
 const FINISHED: &str = "finished";
@@ -135,6 +138,8 @@ impl Slot {
         for path in entries(&dir)? {
             if path.file_name().is_some_and(|name| name == FINISHED) {
                 finished = unless_gone(read_finished(&path))?;
+            } else if path.file_name().is_some_and(|name| name == dropped::FILE) {
+                // It holds no events.
             } else if let Some(metadata) = unless_gone(fs::metadata(&path))? {
                 disk += metadata.len();
             }

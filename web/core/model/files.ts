@@ -1,7 +1,7 @@
 /** The tree of files in the state, and what its changes mean for open ones. */
 
 import type { FileEntry } from "../api-types.ts";
-import { isWithin, rebase } from "../paths.ts";
+import { isWithin, parent, rebase } from "../paths.ts";
 import type { Action, IdeState, Tab } from "./state.ts";
 
 type FileAction = Extract<Action, { type: "file_list" | "file_written" | "file_removed" | "files_changed" }>;
@@ -17,14 +17,23 @@ export function reduceFiles(state: IdeState, action: FileAction): IdeState {
       const files = new Map(state.files);
       const before = files.get(action.file.id);
       files.set(action.file.id, action.file);
-      if (before === undefined || before.path === action.file.path) return { ...state, files };
-      return moved({ ...state, files }, before.path, action.file.path, action.file.id);
+      // Directories that the server made on the way are asked for.
+      const filesWanted = state.filesWanted + (knowsParent(state.files, action.file.path) ? 0 : 1);
+      if (before === undefined || before.path === action.file.path) return { ...state, files, filesWanted };
+      return moved({ ...state, files, filesWanted }, before.path, action.file.path, action.file.id);
     }
     case "file_removed":
       return { ...state, files: without(state.files, [action.path]), selected: null };
     case "files_changed":
       return changed(state, action);
   }
+}
+
+function knowsParent(files: ReadonlyMap<string, FileEntry>, path: string): boolean {
+  const directory = parent(path);
+  if (directory === "/") return true;
+  for (const file of files.values()) if (file.path === directory) return true;
+  return false;
 }
 
 /** The very object that was known where nothing of it changed, so that a list asked for again redraws nothing. */

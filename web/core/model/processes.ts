@@ -13,7 +13,8 @@ type ProcessAction = Extract<
       | "process_status"
       | "terminal_opened"
       | "terminal_active"
-      | "terminal_closed";
+      | "terminal_closed"
+      | "terminal_caption";
   }
 >;
 
@@ -34,7 +35,7 @@ export function reduceProcesses(state: IdeState, action: ProcessAction): IdeStat
     case "process_status": {
       const { processId, sandboxId, status, exitCode, signal, reason } = action;
       const before = state.processes.get(processId);
-      const process = before ?? { id: processId, sandboxId, title: "…", pty: true, complete: false };
+      const process = before ?? { id: processId, sandboxId, command: null, title: "…", pty: true, complete: false };
       const processes = new Map(state.processes);
       processes.set(processId, { ...process, status, exitCode, signal, reason });
       const unknown = before === undefined || !before.complete;
@@ -48,6 +49,12 @@ export function reduceProcesses(state: IdeState, action: ProcessAction): IdeStat
     }
     case "terminal_active":
       return { ...state, activeTerminal: action.processId };
+    case "terminal_caption": {
+      const captions = new Map(state.captions);
+      if (action.caption === "") captions.delete(action.processId);
+      else captions.set(action.processId, action.caption);
+      return { ...state, captions };
+    }
     case "terminal_closed": {
       const at = state.terminals.indexOf(action.processId);
       const terminals = state.terminals.filter((id) => id !== action.processId);
@@ -64,6 +71,7 @@ export function infoOf(process: Process): ProcessInfo {
   return {
     id: process.id,
     sandboxId: process.sandbox_id,
+    command: process.command,
     title: commandTitle(process.command),
     pty: process.pty,
     status: process.status,

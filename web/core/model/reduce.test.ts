@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { FileEntry, Process } from "../api-types.ts";
+import type { FileEntry, Process, Workspace } from "../api-types.ts";
 import { statusText } from "./processes.ts";
 import { reduce } from "./reduce.ts";
 import { type Action, type IdeState, INITIAL } from "./state.ts";
@@ -156,6 +156,7 @@ describe("processes", () => {
     const base = {
       id: "p",
       sandboxId: "s",
+      command: null,
       title: "",
       pty: true,
       complete: true,
@@ -198,6 +199,28 @@ describe("the tree", () => {
     expect(rows.at(-1)).toBe(before.at(-1));
     expect(rows[0]).not.toBe(before[0]);
   });
+});
+
+describe("the sandbox", () => {
+  const workspace = { id: "w", name: "x", role: "owner", sandbox: null } as unknown as Workspace;
+
+  it("is remembered when it has ended, so that why it did can be shown", () => {
+    const ended = { id: "s", status: "terminated", reason: "idle" } as const;
+    const state = stateAfter({ type: "sandbox", sandbox: ended }, { type: "workspace", workspace });
+    expect(state.sandbox).toEqual(ended);
+  });
+});
+
+it("asks for the list when a file came with a directory that it does not know", () => {
+  expect(stateAfter({ type: "file_written", file: file("a", "/new/a.txt") }).filesWanted).toBe(1);
+  expect(stateAfter({ type: "file_written", file: file("a", "/a.txt") }).filesWanted).toBe(0);
+});
+
+it("follows uploads to their end", () => {
+  const transfer = { id: 1, label: "x", sent: 1, total: 2 };
+  const state = stateAfter({ type: "transfer", transfer }, { type: "transfer", transfer: { ...transfer, sent: 2 } });
+  expect(state.transfers).toEqual([{ ...transfer, sent: 2 }]);
+  expect(reduce(state, { type: "transfer_over", id: 1 }).transfers).toEqual([]);
 });
 
 it("shows the same notice once", () => {

@@ -2,6 +2,7 @@
 
 import { dropTabs, followFile, reduceFiles } from "./files.ts";
 import { reduceProcesses } from "./processes.ts";
+import { sandboxState } from "./sandbox.ts";
 import type { Action, IdeState } from "./state.ts";
 import { reduceTabs } from "./tabs.ts";
 
@@ -11,8 +12,10 @@ const NOTICES = 4;
 export function reduce(state: IdeState, action: Action): IdeState {
   switch (action.type) {
     case "workspace": {
-      const sandbox = action.workspace.sandbox?.status ?? null;
-      return { ...state, presence: { kind: "open", workspace: action.workspace }, sandbox };
+      const { workspace } = action;
+      // One that ended is no longer the workspace's, yet how it ended is still to be seen.
+      const sandbox = workspace.sandbox === null ? state.sandbox : sandboxState(workspace.sandbox);
+      return { ...state, presence: { kind: "open", workspace }, sandbox };
     }
     case "role":
       if (state.presence.kind !== "open" || state.presence.workspace.role === action.role) return state;
@@ -47,20 +50,28 @@ export function reduce(state: IdeState, action: Action): IdeState {
     case "terminal_opened":
     case "terminal_active":
     case "terminal_closed":
+    case "terminal_caption":
       return reduceProcesses(state, action);
     case "connection":
       return { ...state, connection: action.connection };
     case "sandbox":
-      return { ...state, sandbox: action.status };
+      return { ...state, sandbox: action.sandbox };
     case "dialog":
       return { ...state, dialog: action.dialog };
     case "notice": {
       if (state.notices.some((notice) => notice.text === action.text)) return state;
-      const notice = { id: state.nextNotice, tone: action.tone, text: action.text };
+      const { tone, text, requestId = null } = action;
+      const notice = { id: state.nextNotice, tone, text, requestId };
       return { ...state, notices: [...state.notices, notice].slice(-NOTICES), nextNotice: state.nextNotice + 1 };
     }
     case "notice_read":
       return { ...state, notices: state.notices.filter((notice) => notice.id !== action.id) };
+    case "transfer": {
+      const others = state.transfers.filter((transfer) => transfer.id !== action.transfer.id);
+      return { ...state, transfers: [...others, action.transfer] };
+    }
+    case "transfer_over":
+      return { ...state, transfers: state.transfers.filter((transfer) => transfer.id !== action.id) };
   }
 }
 

@@ -21,6 +21,8 @@ export interface Tab {
 export interface ProcessInfo {
   readonly id: string;
   readonly sandboxId: string;
+  /** What was asked for; null until the server has told. */
+  readonly command: Process["command"] | null;
   readonly title: string;
   readonly pty: boolean;
   readonly status: ProcessStatus;
@@ -35,6 +37,23 @@ export interface Notice {
   readonly id: number;
   readonly tone: "info" | "error";
   readonly text: string;
+  /** Names the refused request in the server's log. */
+  readonly requestId: string | null;
+}
+
+/** An upload on its way. */
+export interface Transfer {
+  readonly id: number;
+  readonly label: string;
+  readonly sent: number;
+  readonly total: number;
+}
+
+/** The workspace's sandbox: the running one, or the one that ended last. */
+export interface SandboxState {
+  readonly id: string;
+  readonly status: SandboxStatus;
+  readonly reason: string | null;
 }
 
 /** A question the page asks; one at a time. */
@@ -45,7 +64,12 @@ export type Dialog =
   | { readonly kind: "conflict"; readonly fileId: string; readonly theirs: string | null; readonly etag: string | null }
   | { readonly kind: "close"; readonly fileId: string }
   | { readonly kind: "overwrite"; readonly names: readonly string[] }
-  | { readonly kind: "share" };
+  | { readonly kind: "share" }
+  | { readonly kind: "sandbox" }
+  | { readonly kind: "keys" }
+  | { readonly kind: "open" }
+  /** Texts that are not saved would be lost by going to `to`. */
+  | { readonly kind: "leave"; readonly to: string };
 
 /** Whether the workspace is there at all. */
 export type Presence =
@@ -69,11 +93,14 @@ export interface IdeState {
   readonly processesWanted: number;
   readonly terminals: readonly string[];
   readonly activeTerminal: string | null;
+  /** What programs call their terminals. */
+  readonly captions: ReadonlyMap<string, string>;
   readonly connection: Connection;
-  readonly sandbox: SandboxStatus | null;
+  readonly sandbox: SandboxState | null;
   readonly dialog: Dialog | null;
   readonly notices: readonly Notice[];
   readonly nextNotice: number;
+  readonly transfers: readonly Transfer[];
 }
 
 export const INITIAL: IdeState = {
@@ -89,11 +116,13 @@ export const INITIAL: IdeState = {
   processesWanted: 0,
   terminals: [],
   activeTerminal: null,
+  captions: new Map(),
   connection: "off",
   sandbox: null,
   dialog: null,
   notices: [],
   nextNotice: 1,
+  transfers: [],
 };
 
 export type Action =
@@ -131,11 +160,14 @@ export type Action =
   | { type: "terminal_opened"; processId: string; activate: boolean }
   | { type: "terminal_active"; processId: string }
   | { type: "terminal_closed"; processId: string }
+  | { type: "terminal_caption"; processId: string; caption: string }
   | { type: "connection"; connection: Connection }
-  | { type: "sandbox"; status: SandboxStatus | null }
+  | { type: "sandbox"; sandbox: SandboxState }
   | { type: "dialog"; dialog: Dialog | null }
-  | { type: "notice"; tone: Notice["tone"]; text: string }
-  | { type: "notice_read"; id: number };
+  | { type: "notice"; tone: Notice["tone"]; text: string; requestId?: string }
+  | { type: "notice_read"; id: number }
+  | { type: "transfer"; transfer: Transfer }
+  | { type: "transfer_over"; id: number };
 
 export function isRunning(process: ProcessInfo | undefined): boolean {
   return process !== undefined && (process.status === "running" || process.status === "pending");

@@ -3,6 +3,9 @@
 import type { FileEntry } from "../api-types.ts";
 import { basename, parent } from "../paths.ts";
 
+/** `i9` before `i10`. Made once: making it costs more than a thousand comparisons. */
+const BY_NAME = new Intl.Collator(undefined, { numeric: true });
+
 export interface TreeRow {
   readonly file: FileEntry;
   readonly name: string;
@@ -44,7 +47,7 @@ export function reuseRows(before: readonly TreeRow[], after: readonly TreeRow[])
 
 function byKindAndName(a: FileEntry, b: FileEntry): number {
   if (a.is_directory !== b.is_directory) return a.is_directory ? -1 : 1;
-  return a.path.localeCompare(b.path, undefined, { numeric: true });
+  return BY_NAME.compare(a.path, b.path);
 }
 
 /** The directories above `path`, nearest last. */

@@ -257,7 +257,7 @@ export class StreamClient {
   }
 
   #output(frame: OutputFrame): StreamEffect[] {
-    const { processId, id, stream, bytes } = frame;
+    const { processId, id, stream, timestamp, bytes } = frame;
     const process = this.#track(processId);
     if (!process.attached) {
       process.skipped = true;
@@ -275,7 +275,7 @@ export class StreamClient {
     }
     if (arrival !== "next") return effects;
     const replayed = id.sequence <= process.liveFrom.sequence;
-    effects.push({ type: "output", processId, id, stream, bytes, replayed });
+    effects.push({ type: "output", processId, id, stream, timestamp, bytes, replayed });
     return effects;
   }
 

@@ -37,6 +37,8 @@ export type StreamEffect =
       processId: string;
       id: EventId;
       stream: "stdout" | "stderr";
+      /** When it was written, in the server's milliseconds since 1970. */
+      timestamp: number;
       bytes: Uint8Array;
       replayed: boolean;
     }

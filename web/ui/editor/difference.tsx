@@ -1,7 +1,7 @@
 import { EditorState } from "@codemirror/state";
 import { EditorView } from "@codemirror/view";
 import { onCleanup, onMount } from "solid-js";
-import { darkTheme } from "./theme.ts";
+import { editorTheme } from "./theme.ts";
 
 /** Two versions of a text beside each other, read-only. */
 export function Difference(props: { mine: string; theirs: string }) {
@@ -14,11 +14,17 @@ export function Difference(props: { mine: string; theirs: string }) {
   onMount(async () => {
     const { MergeView } = await import("@codemirror/merge");
     if (gone) return;
-    const extensions = [darkTheme, EditorState.readOnly.of(true), EditorView.editable.of(false)];
+    const side = (label: string) => [
+      editorTheme,
+      EditorState.readOnly.of(true),
+      EditorView.editable.of(false),
+      // Reachable by keyboard, since it may have to be scrolled.
+      EditorView.contentAttributes.of({ "aria-label": label, tabindex: "0" }),
+    ];
     new MergeView({
       parent,
-      a: { doc: props.theirs, extensions },
-      b: { doc: props.mine, extensions },
+      a: { doc: props.theirs, extensions: side("Theirs") },
+      b: { doc: props.mine, extensions: side("Yours") },
       collapseUnchanged: { margin: 3 },
     });
   });

@@ -17,7 +17,7 @@ import {
 } from "@codemirror/view";
 import { extension } from "../../core/paths.ts";
 import { languageFor } from "./languages.ts";
-import { darkTheme } from "./theme.ts";
+import { editorTheme } from "./theme.ts";
 
 interface OpenDocument {
   state: EditorState;
@@ -41,7 +41,7 @@ export class Documents {
 
   /** Puts the editor into the page. */
   mount(parent: HTMLElement): void {
-    this.#view = new EditorView({ parent, state: EditorState.create({ extensions: [darkTheme] }) });
+    this.#view = new EditorView({ parent, state: EditorState.create({ extensions: [editorTheme] }) });
   }
 
   unmount(): void {
@@ -186,7 +186,7 @@ export class Documents {
       EditorView.updateListener.of((update) => {
         if (update.docChanged) this.#onEdited(fileId, this.isDirty(fileId));
       }),
-      darkTheme,
+      editorTheme,
     ];
   }
 }

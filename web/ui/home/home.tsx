@@ -1,17 +1,18 @@
-import { createResource, createSignal, For, Show } from "solid-js";
+import { createResource, createSignal, For, Match, Show, Switch } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { Me, Workspace } from "../../core/api-types.ts";
-import { sentence } from "../../core/problem.ts";
-import { go } from "../router.ts";
+import { Problem, sentence } from "../../core/problem.ts";
 import { ShareDialog } from "../share/share-dialog.tsx";
-import { Modal, ModalButtons } from "../widgets/modal.tsx";
+import { Icon } from "../widgets/icons.tsx";
+import { Confirm, Modal, ModalButtons } from "../widgets/modal.tsx";
+import { CreateForm } from "./create-form.tsx";
 import { WorkspaceRow } from "./workspace-row.tsx";
 
 type Question = { kind: "share" | "delete" | "rename"; workspace: Workspace };
 
 /** The list of workspaces, and the form that makes one. */
-export function Home(props: { api: Api; me: Me }) {
-  const [templates] = createResource(() => props.api.templates());
+export function Home(props: { api: Api; me: Me; onSignedOut: () => void }) {
+  const [templates, { refetch: refetchTemplates }] = createResource(() => props.api.templates());
   const [workspaces, { refetch }] = createResource(() => props.api.workspaces());
   const [question, setQuestion] = createSignal<Question | null>(null);
   const [trouble, setTrouble] = createSignal<string | null>(null);
@@ -19,100 +20,106 @@ export function Home(props: { api: Api; me: Me }) {
     const now = question();
     return now?.kind === kind ? now.workspace : undefined;
   };
-  const attempt = async (work: () => Promise<unknown>): Promise<void> => {
+  const close = (): void => {
+    setQuestion(null);
+    setTrouble(null);
+  };
+  const attempt = async (work: () => Promise<unknown>): Promise<boolean> => {
     setTrouble(null);
     try {
       await work();
-      setQuestion(null);
-      await refetch();
+      return true;
     } catch (error) {
-      setTrouble(sentence(error));
+      if (error instanceof Problem && error.status === 401) props.onSignedOut();
+      else setTrouble(sentence(error));
+      return false;
     }
   };
-  // One key per form: pressing the button again after a lost answer must not make a second workspace.
-  let key = crypto.randomUUID();
-  const create = (event: SubmitEvent & { currentTarget: HTMLFormElement }): void => {
-    event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    void attempt(async () => {
-      const workspace = await props.api.createWorkspace(String(form.get("name")), String(form.get("template")), key);
-      key = crypto.randomUUID();
-      go(`/w/${workspace.id}`);
-    });
+  const change = async (work: () => Promise<unknown>): Promise<void> => {
+    if (!(await attempt(work))) return;
+    close();
+    await refetch();
   };
+  const failed = () => workspaces.error ?? templates.error;
   return (
-    <main class="home">
+    <div class="home">
       <header class="home-header">
         <img src="/icon.svg" alt="" width="28" height="28" />
         <h1>Playhouse</h1>
+        <span class="grow" />
         <span class="quiet">signed in as {props.me.name}</span>
+        <form method="post" action="/logout">
+          <button type="submit" class="button small">
+            <Icon name="leave" />
+            Sign out
+          </button>
+        </form>
       </header>
-      <form class="create" aria-label="New workspace" onSubmit={create} onInput={() => (key = crypto.randomUUID())}>
-        <label class="field grow">
-          <span>Name</span>
-          <input name="name" required maxLength={100} placeholder="my-project" autocomplete="off" />
-        </label>
-        <label class="field">
-          <span>Template</span>
-          <select name="template" disabled={templates.loading}>
-            <For each={templates.error ? [] : templates()}>
-              {(template) => (
-                <option value={template.name} title={template.description}>
-                  {template.name}
-                </option>
+      <main class="home-main">
+        <Show when={failed()}>
+          {(error) => (
+            <div class="trouble with-button" role="alert">
+              <span class="grow">{sentence(error())}</span>
+              <button
+                type="button"
+                class="button small"
+                onClick={() => {
+                  void refetch();
+                  void refetchTemplates();
+                }}
+              >
+                Try again
+              </button>
+            </div>
+          )}
+        </Show>
+        <section class="card" aria-label="Your workspaces">
+          <h2>Workspaces</h2>
+          <ul class="workspaces" aria-label="Workspaces">
+            <For
+              each={workspaces.error ? [] : workspaces()}
+              fallback={
+                <li class="quiet empty">
+                  <Switch>
+                    <Match when={workspaces.loading}>Loading…</Match>
+                    <Match when={!workspaces.error}>No workspaces yet. Make your first one below.</Match>
+                  </Switch>
+                </li>
+              }
+            >
+              {(workspace) => (
+                <WorkspaceRow
+                  workspace={workspace}
+                  onRename={() => setQuestion({ kind: "rename", workspace })}
+                  onShare={() => setQuestion({ kind: "share", workspace })}
+                  onDelete={() => setQuestion({ kind: "delete", workspace })}
+                />
               )}
             </For>
-          </select>
-        </label>
-        <button type="submit" class="button primary" disabled={templates.loading || Boolean(templates.error)}>
-          Create workspace
-        </button>
-      </form>
-      <Show when={trouble()}>
-        {(text) => (
-          <p class="trouble" role="alert">
-            {text()}
-          </p>
-        )}
-      </Show>
-      <Show when={workspaces.error}>
-        {(error) => (
-          <p class="trouble" role="alert">
-            {sentence(error())}
-          </p>
-        )}
-      </Show>
-      <ul class="workspaces" aria-label="Workspaces">
-        <For
-          each={workspaces.error ? [] : workspaces()}
-          fallback={<li class="quiet empty">{workspaces.loading ? "Loading…" : "No workspaces yet."}</li>}
-        >
-          {(workspace) => (
-            <WorkspaceRow
-              workspace={workspace}
-              onRename={() => setQuestion({ kind: "rename", workspace })}
-              onShare={() => setQuestion({ kind: "share", workspace })}
-              onDelete={() => setQuestion({ kind: "delete", workspace })}
-            />
-          )}
-        </For>
-      </ul>
+          </ul>
+        </section>
+        <CreateForm api={props.api} templates={templates.error ? [] : (templates() ?? [])} attempt={attempt} />
+        <Show when={question() === null}>
+          <Trouble text={trouble()} />
+        </Show>
+      </main>
       <Show when={asked("rename")} keyed>
         {(workspace) => (
-          <Modal title="Rename workspace" onClose={() => setQuestion(null)}>
+          <Modal title={`Rename ${workspace.name}`} onClose={close}>
             <form
               onSubmit={(event) => {
                 event.preventDefault();
-                const name = String(new FormData(event.currentTarget).get("name"));
-                void attempt(() => props.api.updateWorkspace(workspace.id, { name }));
+                const name = String(new FormData(event.currentTarget).get("name")).trim();
+                void change(() => props.api.updateWorkspace(workspace.id, { name }));
               }}
             >
               <label class="field">
                 <span>Name</span>
-                <input name="name" required maxLength={100} value={workspace.name} data-focus autocomplete="off" />
+                <input name="name" required maxLength={200} value={workspace.name} data-focus autocomplete="off" />
               </label>
+              <Trouble text={trouble()} />
               <ModalButtons>
-                <button type="button" class="button" onClick={() => setQuestion(null)}>
+                <button type="button" class="button" onClick={close}>
                   Cancel
                 </button>
                 <button type="submit" class="button primary">
@@ -125,33 +132,37 @@ export function Home(props: { api: Api; me: Me }) {
       </Show>
       <Show when={asked("delete")} keyed>
         {(workspace) => (
-          <Modal title="Delete workspace" onClose={() => setQuestion(null)}>
-            <p>“{workspace.name}”, its files and whatever runs in it are deleted for good.</p>
-            <ModalButtons>
-              <button type="button" class="button" data-focus onClick={() => setQuestion(null)}>
-                Cancel
-              </button>
-              <button
-                type="button"
-                class="button danger"
-                onClick={() => void attempt(() => props.api.deleteWorkspace(workspace.id))}
-              >
-                Delete
-              </button>
-            </ModalButtons>
-          </Modal>
+          <Confirm
+            title={`Delete ${workspace.name}`}
+            text={
+              <>
+                <p>Its files and whatever runs in it are deleted for good.</p>
+                <Trouble text={trouble()} />
+              </>
+            }
+            yes="Delete"
+            onYes={() => void change(() => props.api.deleteWorkspace(workspace.id))}
+            onClose={close}
+          />
         )}
       </Show>
       <Show when={asked("share")} keyed>
         {(workspace) => (
-          <ShareDialog
-            api={props.api}
-            workspace={workspace}
-            onChanged={() => void refetch()}
-            onClose={() => setQuestion(null)}
-          />
+          <ShareDialog api={props.api} workspace={workspace} onChanged={() => void refetch()} onClose={close} />
         )}
       </Show>
-    </main>
+    </div>
+  );
+}
+
+function Trouble(props: { text: string | null }) {
+  return (
+    <Show when={props.text}>
+      {(text) => (
+        <p class="trouble" role="alert">
+          {text()}
+        </p>
+      )}
+    </Show>
   );
 }

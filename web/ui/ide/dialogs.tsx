@@ -1,12 +1,20 @@
-import { createSignal, For, Match, Show, Switch } from "solid-js";
+import { For, Match, Show, Switch } from "solid-js";
 import { type Dialog, workspaceOf } from "../../core/model/state.ts";
 import { basename } from "../../core/paths.ts";
-import { Difference } from "../editor/difference.tsx";
+import { go } from "../router.ts";
 import { ShareDialog } from "../share/share-dialog.tsx";
-import { Modal, ModalButtons } from "../widgets/modal.tsx";
+import { Confirm, Modal, ModalButtons } from "../widgets/modal.tsx";
+import { Conflict } from "./conflict.tsx";
+import { KEYS } from "./keys.ts";
+import { PathDialog } from "./path-dialog.tsx";
+import { QuickOpen } from "./quick-open.tsx";
+import { SandboxDialog } from "./sandbox-dialog.tsx";
 import type { Workbench } from "./workbench.ts";
 
 type Of<K extends Dialog["kind"]> = Extract<Dialog, { kind: K }>;
+
+/** Names that a question lists; the rest are counted. */
+const NAMES = 12;
 
 /** The question that is open, if any. */
 export function Dialogs(props: { bench: Workbench }) {
@@ -25,6 +33,7 @@ export function Dialogs(props: { bench: Workbench }) {
             title={dialog.folder ? "New folder" : "New file"}
             label={dialog.directory === "/" ? "Path" : `Path in ${dialog.directory}`}
             value=""
+            placeholder={dialog.folder ? "src" : "main.py"}
             button="Create"
             onClose={close}
             onAnswer={(typed) => props.bench.files.create(dialog.directory, typed, dialog.folder)}
@@ -45,78 +54,102 @@ export function Dialogs(props: { bench: Workbench }) {
       </Match>
       <Match when={asked("delete")} keyed>
         {(dialog) => (
-          <Modal title={`Delete ${basename(dialog.file.path)}`} onClose={close}>
-            <p>
-              {dialog.file.path}
-              {dialog.file.is_directory ? " and all that is in it are" : " is"} deleted for good.
-            </p>
-            <ModalButtons>
-              <button type="button" class="button" data-focus onClick={close}>
-                Cancel
-              </button>
-              <button type="button" class="button danger" onClick={() => void props.bench.files.remove(dialog.file)}>
-                Delete
-              </button>
-            </ModalButtons>
-          </Modal>
+          <Confirm
+            title={`Delete ${basename(dialog.file.path)}`}
+            text={
+              <p>
+                <code>{dialog.file.path}</code>
+                {dialog.file.is_directory ? " and all that is in it are" : " is"} deleted for good.
+              </p>
+            }
+            yes="Delete"
+            onYes={() => void props.bench.files.remove(dialog.file)}
+            onClose={close}
+          />
         )}
       </Match>
       <Match when={asked("overwrite")} keyed>
         {(dialog) => (
-          <Modal title="Replace files" onClose={close}>
-            <p>Some of these exist already. Replace them?</p>
-            <ul class="names">
-              <For each={dialog.names.slice(0, 12)}>{(name) => <li>{name}</li>}</For>
-              <Show when={dialog.names.length > 12}>
-                <li class="quiet">and {dialog.names.length - 12} more</li>
-              </Show>
-            </ul>
-            <ModalButtons>
-              <button type="button" class="button" data-focus onClick={close}>
-                Cancel
-              </button>
-              <button type="button" class="button danger" onClick={() => void props.bench.files.overwriteUpload()}>
-                Replace
-              </button>
-            </ModalButtons>
-          </Modal>
+          <Confirm
+            title="Replace files"
+            text={
+              <>
+                <p>These exist already. Replace them?</p>
+                <ul class="names">
+                  <For each={dialog.names.slice(0, NAMES)}>{(name) => <li>{name}</li>}</For>
+                  <Show when={dialog.names.length > NAMES}>
+                    <li class="quiet">and {dialog.names.length - NAMES} more</li>
+                  </Show>
+                </ul>
+              </>
+            }
+            yes="Replace"
+            onYes={() => void props.bench.files.overwriteUpload()}
+            onClose={close}
+          />
         )}
       </Match>
       <Match when={asked("close")} keyed>
         {(dialog) => (
-          <Modal title={`Close ${basename(tabPath(dialog.fileId))}`} onClose={close}>
-            <p>It has changes that are not saved.</p>
-            <ModalButtons>
-              <button type="button" class="button" onClick={close}>
-                Cancel
-              </button>
-              <button
-                type="button"
-                class="button danger"
-                onClick={() => {
-                  close();
-                  props.bench.files.close(dialog.fileId, true);
-                }}
-              >
-                Discard
-              </button>
-              <button
-                type="button"
-                class="button primary"
-                data-focus
-                onClick={async () => {
-                  close();
-                  if (await props.bench.files.save(dialog.fileId)) props.bench.files.close(dialog.fileId, true);
-                }}
-              >
-                Save
-              </button>
-            </ModalButtons>
-          </Modal>
+          <Unsaved
+            title={`Close ${basename(tabPath(dialog.fileId))}`}
+            text="It has changes that are not saved."
+            onClose={close}
+            onDiscard={() => props.bench.files.close(dialog.fileId, true)}
+            onSave={async () => {
+              if (await props.bench.files.save(dialog.fileId)) props.bench.files.close(dialog.fileId, true);
+            }}
+          />
+        )}
+      </Match>
+      <Match when={asked("leave")} keyed>
+        {(dialog) => (
+          <Unsaved
+            title="Leave this workspace"
+            text={`Not saved: ${props.bench.state.tabs
+              .filter((tab) => tab.dirty)
+              .map((tab) => tab.path)
+              .join(", ")}`}
+            onClose={close}
+            onDiscard={() => {
+              props.bench.files.discardAll();
+              go(dialog.to);
+            }}
+            onSave={async () => {
+              if (await props.bench.files.saveAll()) go(dialog.to);
+            }}
+          />
         )}
       </Match>
       <Match when={asked("conflict")} keyed>
         {(dialog) => <Conflict bench={props.bench} dialog={dialog} path={tabPath(dialog.fileId)} onClose={close} />}
+      </Match>
+      <Match when={asked("open")}>
+        <QuickOpen bench={props.bench} onClose={close} />
+      </Match>
+      <Match when={asked("sandbox")}>
+        <SandboxDialog bench={props.bench} onClose={close} />
+      </Match>
+      <Match when={asked("keys")}>
+        <Modal title="Keyboard shortcuts" onClose={close}>
+          <dl class="facts">
+            <For each={KEYS}>
+              {([keys, what]) => (
+                <>
+                  <dt>
+                    <kbd>{keys}</kbd>
+                  </dt>
+                  <dd>{what}</dd>
+                </>
+              )}
+            </For>
+          </dl>
+          <ModalButtons>
+            <button type="button" class="button primary" data-focus onClick={close}>
+              Done
+            </button>
+          </ModalButtons>
+        </Modal>
       </Match>
       <Match when={asked("share") && workspaceOf(props.bench.state)}>
         {(workspace) => (
@@ -132,75 +165,43 @@ export function Dialogs(props: { bench: Workbench }) {
   );
 }
 
-function Conflict(props: { bench: Workbench; dialog: Of<"conflict">; path: string; onClose: () => void }) {
-  const mine = props.bench.documents.snapshot(props.dialog.fileId)?.text ?? "";
-  const removed = props.dialog.etag === null;
+/** Texts would be lost: save them, or not, or stay. */
+function Unsaved(props: {
+  title: string;
+  text: string;
+  onClose: () => void;
+  onDiscard: () => void;
+  onSave: () => Promise<void>;
+}) {
   return (
-    <Modal title={`Conflict in ${basename(props.path)}`} wide={!removed} onClose={props.onClose}>
-      <p>
-        {removed
-          ? "This file was deleted while you edited it."
-          : "This file was changed while you edited it. On the left is the saved text, on the right is yours."}
-      </p>
-      <Show when={props.dialog.theirs}>{(theirs) => <Difference mine={mine} theirs={theirs()} />}</Show>
+    <Modal title={props.title} onClose={props.onClose}>
+      <p>{props.text}</p>
       <ModalButtons>
-        <button type="button" class="button" data-focus onClick={() => props.onClose()}>
-          Go on editing
+        <button type="button" class="button" onClick={() => props.onClose()}>
+          Cancel
         </button>
-        <Show when={!removed}>
-          <button type="button" class="button" onClick={() => void props.bench.files.reload(props.dialog.fileId)}>
-            Take theirs
-          </button>
-        </Show>
         <button
           type="button"
           class="button danger"
-          onClick={() => void props.bench.files.overwrite(props.dialog.fileId, props.dialog.etag)}
+          onClick={() => {
+            props.onClose();
+            props.onDiscard();
+          }}
         >
-          {removed ? "Make it anew" : "Keep mine"}
+          Discard
+        </button>
+        <button
+          type="button"
+          class="button primary"
+          data-focus
+          onClick={() => {
+            props.onClose();
+            void props.onSave();
+          }}
+        >
+          Save
         </button>
       </ModalButtons>
-    </Modal>
-  );
-}
-
-function PathDialog(props: {
-  title: string;
-  label: string;
-  value: string;
-  button: string;
-  onClose: () => void;
-  onAnswer: (typed: string) => Promise<string | null>;
-}) {
-  const [trouble, setTrouble] = createSignal<string | null>(null);
-  return (
-    <Modal title={props.title} onClose={props.onClose}>
-      <form
-        onSubmit={async (event) => {
-          event.preventDefault();
-          setTrouble(await props.onAnswer(String(new FormData(event.currentTarget).get("path"))));
-        }}
-      >
-        <label class="field">
-          <span>{props.label}</span>
-          <input name="path" required value={props.value} spellcheck={false} autocomplete="off" data-focus />
-        </label>
-        <Show when={trouble()}>
-          {(text) => (
-            <p class="trouble" role="alert">
-              {text()}
-            </p>
-          )}
-        </Show>
-        <ModalButtons>
-          <button type="button" class="button" onClick={() => props.onClose()}>
-            Cancel
-          </button>
-          <button type="submit" class="button primary">
-            {props.button}
-          </button>
-        </ModalButtons>
-      </form>
     </Modal>
   );
 }

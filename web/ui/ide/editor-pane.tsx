@@ -1,7 +1,8 @@
 import { createEffect, createMemo, For, onMount, Show } from "solid-js";
-import { mayEdit, type Tab } from "../../core/model/state.ts";
+import { mayEdit, type Tab as OpenFile } from "../../core/model/state.ts";
 import { basename, extension } from "../../core/paths.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
+import { Tab, TabList } from "../widgets/tabs.tsx";
 import type { Workbench } from "./workbench.ts";
 
 const IMAGES = new Set(["png", "jpg", "jpeg", "gif", "webp", "avif", "bmp", "ico"]);
@@ -24,41 +25,63 @@ export function EditorPane(props: { bench: Workbench }) {
   });
   return (
     <section class="editor-pane" aria-label="Editor">
-      <div class="tabs" role="tablist" aria-label="Open files">
-        <For each={state().tabs.map((tab) => tab.fileId)}>
-          {(fileId) => <FileTab bench={props.bench} fileId={fileId} />}
-        </For>
+      <div class="tabs">
+        <Show when={state().tabs.length > 0}>
+          <TabList label="Open files">
+            <For each={state().tabs.map((tab) => tab.fileId)}>
+              {(fileId) => <FileTab bench={props.bench} fileId={fileId} />}
+            </For>
+          </TabList>
+        </Show>
         <span class="grow" />
-        <Show when={text() && mayEdit(state())}>
-          <IconButton
-            icon="save"
-            label="Save"
-            disabled={!active()?.dirty}
-            onClick={() => {
-              const tab = active();
-              if (tab !== undefined) void props.bench.files.save(tab.fileId);
-            }}
-          />
+        <Show when={text()}>
+          <div class="tab-tools">
+            <Show when={mayEdit(state())} fallback={<span class="badge">read-only</span>}>
+              <IconButton
+                icon="save"
+                label="Save"
+                disabled={!active()?.dirty || active()?.saving === true}
+                onClick={() => {
+                  const tab = active();
+                  if (tab !== undefined) void props.bench.files.save(tab.fileId);
+                }}
+              />
+            </Show>
+          </div>
         </Show>
       </div>
-      <Show when={active()?.stale === "changed" && active()?.dirty}>
-        <p class="stale" role="status">
-          Somebody else changed this file. Saving asks which text wins.
-        </p>
-      </Show>
-      <Show when={active()?.stale === "removed"}>
-        <p class="stale" role="status">
-          This file was deleted. Saving makes it anew.
-        </p>
-      </Show>
+      <Show when={active()}>{(tab) => <Stale bench={props.bench} tab={tab()} />}</Show>
       <div class="editor-host" ref={host} hidden={!text()} />
       <Show when={active()}>
-        {(tab) => <Show when={tab().unreadable}>{(why) => <Unreadable tab={tab()} why={why()} />}</Show>}
+        {(tab) => (
+          <Show when={tab().unreadable}>{(why) => <Unreadable bench={props.bench} tab={tab()} why={why()} />}</Show>
+        )}
       </Show>
       <Show when={active() === undefined}>
-        <p class="placeholder quiet">Open a file, or start a terminal.</p>
+        <Nothing bench={props.bench} />
       </Show>
     </section>
+  );
+}
+
+/** What happened to the open file elsewhere while it was edited here. */
+function Stale(props: { bench: Workbench; tab: OpenFile }) {
+  return (
+    <>
+      <Show when={props.tab.stale === "changed" && props.tab.dirty}>
+        <div class="bar bar-warn" role="status">
+          <span class="grow">Somebody else changed this file. Saving asks which text wins.</span>
+          <button type="button" class="button small" onClick={() => void props.bench.files.compare(props.tab.fileId)}>
+            Compare
+          </button>
+        </div>
+      </Show>
+      <Show when={props.tab.stale === "removed"}>
+        <div class="bar bar-warn" role="status">
+          This file was deleted. Saving makes it anew.
+        </div>
+      </Show>
+    </>
   );
 }
 
@@ -66,39 +89,63 @@ function FileTab(props: { bench: Workbench; fileId: string }) {
   const state = () => props.bench.state;
   const tab = () => state().tabs.find((each) => each.fileId === props.fileId);
   const name = () => basename(tab()?.path ?? "");
-  const mark = () => (tab()?.dirty ? " (unsaved)" : "");
   return (
-    <div class="tab" classList={{ active: state().activeFile === props.fileId }}>
-      <button
-        type="button"
-        role="tab"
-        aria-selected={state().activeFile === props.fileId}
-        aria-label={`${name()}${mark()}`}
-        title={tab()?.path}
-        onClick={() => props.bench.context.dispatch({ type: "tab_active", fileId: props.fileId })}
-        onAuxClick={(event) => event.button === 1 && props.bench.files.close(props.fileId)}
-      >
-        <span class="dirty-mark" aria-hidden="true" hidden={!tab()?.dirty}>
-          ●
-        </span>
-        {name()}
-      </button>
-      <IconButton icon="close" label={`Close ${name()}`} onClick={() => props.bench.files.close(props.fileId)} />
-    </div>
+    <Tab
+      selected={state().activeFile === props.fileId}
+      label={tab()?.dirty ? `${name()} (unsaved)` : name()}
+      title={tab()?.path}
+      closeTitle="Close"
+      onSelect={() => props.bench.context.dispatch({ type: "tab_active", fileId: props.fileId })}
+      onClose={() => props.bench.files.close(props.fileId)}
+    >
+      <span class="dirty-mark" aria-hidden="true" hidden={!tab()?.dirty}>
+        ●
+      </span>
+      <span class="tab-name">{name()}</span>
+    </Tab>
   );
 }
 
-function Unreadable(props: { tab: Tab; why: string }) {
+function Unreadable(props: { bench: Workbench; tab: OpenFile; why: string }) {
   const raw = () => `/api/files/${props.tab.fileId}/raw`;
+  // Another version has another address, so that the picture follows the file.
+  const version = () => props.bench.state.files.get(props.tab.fileId)?.etag ?? props.tab.etag;
   return (
     <div class="placeholder">
       <Show when={IMAGES.has(extension(props.tab.path))} fallback={<p class="quiet">{props.why}</p>}>
-        <img class="picture" src={raw()} alt={basename(props.tab.path)} />
+        <img class="picture" src={`${raw()}?v=${encodeURIComponent(version())}`} alt={basename(props.tab.path)} />
       </Show>
       <a class="button" href={raw()} download={basename(props.tab.path)}>
         <Icon name="download" />
         Download
       </a>
+    </div>
+  );
+}
+
+function Nothing(props: { bench: Workbench }) {
+  const { dispatch } = props.bench.context;
+  const create = (): void => dispatch({ type: "dialog", dialog: { kind: "create", directory: "/", folder: false } });
+  return (
+    <div class="placeholder">
+      <Show
+        when={mayEdit(props.bench.state)}
+        fallback={<p class="quiet">Open a file to read it. You may watch, not change.</p>}
+      >
+        <p class="quiet">Nothing is open.</p>
+        <div class="placeholder-actions">
+          <button type="button" class="button" onClick={create}>
+            <Icon name="fileAdd" />
+            Create a file
+          </button>
+          <Show when={props.bench.state.files.size > 0}>
+            <button type="button" class="button" onClick={() => dispatch({ type: "dialog", dialog: { kind: "open" } })}>
+              <Icon name="search" />
+              Open a file <kbd>Ctrl+P</kbd>
+            </button>
+          </Show>
+        </div>
+      </Show>
     </div>
   );
 }

@@ -7,8 +7,17 @@ export async function attempt(context: IdeContext, work: () => Promise<unknown>)
     await work();
     return true;
   } catch (error) {
-    if (error instanceof Problem && error.status === 401) context.signedOut();
-    else context.dispatch({ type: "notice", tone: "error", text: sentence(error) });
+    tell(context, error);
     return false;
   }
+}
+
+/** Shows what went wrong, with the request's id where the server gave one. */
+export function tell(context: IdeContext, error: unknown): void {
+  if (error instanceof Problem && error.status === 401) {
+    context.signedOut();
+    return;
+  }
+  const requestId = error instanceof Problem && error.requestId !== "" ? { requestId: error.requestId } : {};
+  context.dispatch({ type: "notice", tone: "error", text: sentence(error), ...requestId });
 }

@@ -1,13 +1,14 @@
 /** What a person can do with files. */
 
+import { batch } from "solid-js";
 import type { FileEntry } from "../../core/api-types.ts";
 import type { Tab } from "../../core/model/state.ts";
 import { join, parent, pathError, resolve } from "../../core/paths.ts";
-import { Problem, sentence } from "../../core/problem.ts";
+import { Problem, sentence, Unreachable } from "../../core/problem.ts";
 import type { Documents } from "../editor/documents.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
-import { type Upload, upload } from "./upload.ts";
+import { type Upload, UploadCancelled, upload } from "./upload.ts";
 
 export class FileActions {
   readonly #context: IdeContext;
@@ -15,6 +16,8 @@ export class FileActions {
   readonly #saving = new Map<string, Promise<boolean>>();
   /** Kept out of the state: it holds the files' bytes. */
   #pendingUpload: { directory: string; uploads: Upload[] } | null = null;
+  readonly #uploading = new Map<number, AbortController>();
+  #nextUpload = 1;
 
   constructor(context: IdeContext, documents: Documents) {
     this.#context = context;
@@ -31,8 +34,8 @@ export class FileActions {
       const file = await api.file(fileId);
       let unreadable: string | null = null;
       if (file.is_directory || file.symlink_target !== null) unreadable = "This is a link, not a file.";
-      else if (file.content === null) unreadable = "This file is too large for the editor.";
-      else if (file.encoding === "base64") unreadable = "This file is no text.";
+      else if (file.content === null) unreadable = `This file is too large for the editor: ${sizeText(file.size)}.`;
+      else if (file.encoding === "base64") unreadable = `This file is no text. It has ${sizeText(file.size)}.`;
       else this.#documents.open(file.id, file.path, file.content);
       dispatch({ type: "tab_opened", file: withoutContent(file), unreadable });
     });
@@ -49,10 +52,20 @@ export class FileActions {
     return saving;
   }
 
+  /** Saves all open files that need it, the one in front last: should two conflict, its question is the one asked. */
   async saveAll(): Promise<boolean> {
-    const dirty = this.#context.state().tabs.filter((tab) => tab.dirty);
-    const saved = await Promise.all(dirty.map((tab) => this.save(tab.fileId)));
-    return saved.every(Boolean);
+    const { activeFile, tabs } = this.#context.state();
+    const dirty = tabs
+      .filter((tab) => tab.dirty)
+      .sort((a, b) => Number(a.fileId === activeFile) - Number(b.fileId === activeFile));
+    let all = true;
+    for (const tab of dirty) all = (await this.save(tab.fileId)) && all;
+    return all;
+  }
+
+  /** Shows the conflict of a file that changed elsewhere, before saving does. */
+  async compare(fileId: string): Promise<void> {
+    await attempt(this.#context, () => this.#conflict(fileId, false));
   }
 
   /** The conflict dialog's answers: this text wins over version `etag`, or makes the removed file anew. */
@@ -98,6 +111,11 @@ export class FileActions {
       return;
     }
     this.#close(fileId);
+  }
+
+  /** Lets all unsaved texts go. */
+  discardAll(): void {
+    for (const tab of this.#context.state().tabs) if (tab.dirty) this.#close(tab.fileId);
   }
 
   /** Makes a file or folder from what was typed; a sentence when the name can't be. */
@@ -155,18 +173,35 @@ export class FileActions {
   async upload(directory: string, uploads: Upload[], overwrite = false): Promise<void> {
     const { dispatch, workspaceId } = this.#context;
     if (uploads.length === 0) return;
+    const id = this.#nextUpload++;
+    const abort = new AbortController();
+    this.#uploading.set(id, abort);
+    const label = `Uploading ${uploads.length === 1 ? uploads[0]?.path : `${uploads.length} files`}`;
+    const onProgress = (sent: number, total: number): void =>
+      dispatch({ type: "transfer", transfer: { id, label, sent, total } });
+    onProgress(0, 1);
     await attempt(this.#context, async () => {
       try {
-        for (const file of await upload(workspaceId, directory, uploads, overwrite)) {
-          dispatch({ type: "file_written", file });
-        }
+        const files = await upload(workspaceId, directory, uploads, { overwrite, onProgress, signal: abort.signal });
+        batch(() => {
+          for (const file of files) dispatch({ type: "file_written", file });
+          dispatch({ type: "expand", path: directory, open: true });
+        });
       } catch (error) {
+        if (error instanceof UploadCancelled) return;
         if (overwrite || !(error instanceof Problem) || error.code !== "path_exists") throw error;
         this.#pendingUpload = { directory, uploads };
-        const names = uploads.map((each) => join(directory, each.path));
+        const there = new Set([...this.#context.state().files.values()].map((file) => file.path));
+        const names = uploads.map((each) => join(directory, each.path)).filter((path) => there.has(path));
         dispatch({ type: "dialog", dialog: { kind: "overwrite", names } });
       }
     });
+    this.#uploading.delete(id);
+    dispatch({ type: "transfer_over", id });
+  }
+
+  cancelUpload(id: number): void {
+    this.#uploading.get(id)?.abort();
   }
 
   /** The overwrite dialog's yes. */
@@ -189,13 +224,21 @@ export class FileActions {
         const dirty = this.#documents.markSaved(fileId, snapshot.doc);
         dispatch({ type: "file_written", file });
         dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty });
+        this.#forget(new NotSaved(tab.path).message);
       } catch (error) {
+        if (error instanceof Unreachable) throw new NotSaved(tab.path);
         if (!(error instanceof Problem) || (error.status !== 412 && error.status !== 404)) throw error;
         await this.#conflict(fileId, error.status === 404);
       }
     });
     dispatch({ type: "tab_saving", fileId, saving: false });
     return saved && !this.#tab(fileId)?.dirty;
+  }
+
+  /** What was told is no longer so. */
+  #forget(text: string): void {
+    const { dispatch, state } = this.#context;
+    for (const notice of state().notices) if (notice.text === text) dispatch({ type: "notice_read", id: notice.id });
   }
 
   async #conflict(fileId: string, removed: boolean): Promise<void> {
@@ -215,6 +258,19 @@ export class FileActions {
   #tab(fileId: string): Tab | undefined {
     return this.#context.state().tabs.find((tab) => tab.fileId === fileId);
   }
+}
+
+/** The text is still here and nowhere else. */
+class NotSaved extends Error {
+  constructor(path: string) {
+    super(`${path} is not saved: the server can't be reached. Ctrl+S tries again.`);
+  }
+}
+
+/** A size as people say it. */
+function sizeText(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`;
+  return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
 
 function withoutContent<T extends FileEntry>(file: T): FileEntry {

@@ -1,73 +1,97 @@
-import { createMemo, createSignal, For, Show } from "solid-js";
+import { createMemo, createSelector, createSignal, For, Show } from "solid-js";
 import type { FileEntry } from "../../core/api-types.ts";
 import { mayEdit } from "../../core/model/state.ts";
 import { reuseRows, type TreeRow, treeRows } from "../../core/model/tree.ts";
+import { treeKey } from "../../core/model/tree-keys.ts";
 import { parent } from "../../core/paths.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
+import { Menu, type MenuPlace } from "../widgets/menu.tsx";
+import { tell } from "./failure.ts";
+import { treeMenu } from "./tree-menu.ts";
 import { DRAGGED_FILE, TreeRowView } from "./tree-row.tsx";
 import { fromDrop, fromInput } from "./upload.ts";
 import type { Workbench } from "./workbench.ts";
 
-/** The workspace's files. Arrow keys move, Enter opens, F2 renames, Delete deletes. */
+/** The workspace's files. */
 export function FileTree(props: { bench: Workbench }) {
   const state = () => props.bench.state;
   const dispatch = props.bench.context.dispatch;
-  const rows = createMemo<TreeRow[]>(
-    (before) => reuseRows(before, treeRows(state().files.values(), state().expanded)),
-    [],
-  );
-  const writable = () => mayEdit(state());
+  // Memos of the parts, so that thousands of rows are looked at only when what they show changes.
+  const files = createMemo(() => state().files);
+  const expanded = createMemo(() => state().expanded);
+  const tabs = createMemo(() => state().tabs);
+  const rows = createMemo<TreeRow[]>((before) => reuseRows(before, treeRows(files().values(), expanded())), []);
+  const openFiles = createMemo(() => new Map(tabs().map((tab) => [tab.fileId, tab])));
+  const writable = createMemo(() => mayEdit(state()));
+  const selectedPath = createMemo(() => state().selected);
+  const isSelected = createSelector(selectedPath);
   const [target, setTarget] = createSignal<string | null>(null);
+  const [menu, setMenu] = createSignal<{ place: MenuPlace; file: FileEntry | null } | null>(null);
   let picker!: HTMLInputElement;
-  let list!: HTMLUListElement;
+  let tree!: HTMLDivElement;
+  /** Where the picker's files go. */
+  let pickedFor = "/";
 
-  const selected = () => rows().find((row) => row.file.path === state().selected)?.file;
+  const selected = createMemo(() => rows().find((row) => row.file.path === selectedPath())?.file);
   /** New things go into the selected directory, or beside the selected file. */
   const directory = () => {
     const file = selected();
     if (file === undefined) return "/";
     return file.is_directory ? file.path : parent(file.path);
   };
+  const pick = (into: string, folder: boolean): void => {
+    pickedFor = into;
+    picker.webkitdirectory = folder;
+    picker.click();
+  };
   const activate = (file: FileEntry): void => {
     dispatch({ type: "select", path: file.path });
     if (file.is_directory) dispatch({ type: "expand", path: file.path, open: !state().expanded.has(file.path) });
     else void props.bench.files.open(file.id);
   };
-  const ask = (kind: "move" | "delete", file: FileEntry): void => dispatch({ type: "dialog", dialog: { kind, file } });
-  const select = (at: number): void => {
-    const row = rows()[at];
-    if (row === undefined) return;
-    dispatch({ type: "select", path: row.file.path });
-    list.querySelectorAll<HTMLElement>('[role="treeitem"]')[at]?.focus();
+  const rowElement = (at: number) => tree.querySelectorAll<HTMLElement>('[role="treeitem"]')[at];
+  const openMenu = (file: FileEntry | null, place: MenuPlace): void => {
+    if (file !== null) dispatch({ type: "select", path: file.path });
+    setMenu({ place, file });
   };
   const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     const at = rows().findIndex((row) => row.file.path === state().selected);
-    const row = rows()[at];
-    const act: Record<string, (() => void) | undefined> = {
-      ArrowDown: () => select(at + 1),
-      ArrowUp: () => select(Math.max(0, at - 1)),
-      ArrowRight: () => row?.file.is_directory && dispatch({ type: "expand", path: row.file.path, open: true }),
-      ArrowLeft: () => {
-        if (row?.expanded) dispatch({ type: "expand", path: row.file.path, open: false });
-        else if (row !== undefined) select(rows().findIndex((each) => each.file.path === parent(row.file.path)));
-      },
-      Enter: () => row && activate(row.file),
-      F2: () => row && writable() && ask("move", row.file),
-      Delete: () => row && writable() && ask("delete", row.file),
-    };
-    const run = act[event.key];
-    if (run === undefined) return;
+    const act = treeKey(rows(), at, event.key, event.shiftKey);
+    if (act === null) return;
     event.preventDefault();
-    run();
+    const file = rows()[at]?.file;
+    if (act.kind === "select") {
+      const row = rows()[act.at];
+      if (row === undefined) return;
+      dispatch({ type: "select", path: row.file.path });
+      rowElement(act.at)?.focus();
+    } else if (file === undefined) {
+      return;
+    } else if (act.kind === "expand") {
+      dispatch({ type: "expand", path: file.path, open: act.open });
+    } else if (act.kind === "activate") {
+      activate(file);
+    } else if (act.kind === "menu") {
+      const box = rowElement(at)?.getBoundingClientRect();
+      openMenu(file, { x: (box?.left ?? 0) + 40, y: box?.bottom ?? 0 });
+    } else if (writable()) {
+      dispatch({ type: "dialog", dialog: { kind: act.kind === "rename" ? "move" : "delete", file } });
+    }
   };
-  const onDrop = (event: DragEvent, into: string): void => {
+  const onDrop = async (event: DragEvent, into: string): Promise<void> => {
     event.preventDefault();
     event.stopPropagation();
     setTarget(null);
     if (!writable() || event.dataTransfer === null) return;
     const moved = event.dataTransfer.getData(DRAGGED_FILE);
-    if (moved !== "") void props.bench.files.moveInto(moved, into);
-    else void fromDrop(event.dataTransfer).then((uploads) => props.bench.files.upload(into, uploads));
+    try {
+      if (moved !== "") await props.bench.files.moveInto(moved, into);
+      else await props.bench.files.upload(into, await fromDrop(event.dataTransfer));
+    } catch (error) {
+      // A file that was dropped may be gone, or not be readable.
+      tell(props.bench.context, error);
+    }
   };
   const onDragOver = (event: DragEvent, into: string): void => {
     if (!writable()) return;
@@ -75,6 +99,8 @@ export function FileTree(props: { bench: Workbench }) {
     event.stopPropagation();
     setTarget(into);
   };
+  const create = (folder: boolean): void =>
+    dispatch({ type: "dialog", dialog: { kind: "create", directory: directory(), folder } });
 
   return (
     <section
@@ -83,26 +109,19 @@ export function FileTree(props: { bench: Workbench }) {
       aria-label="Files"
       onDragOver={(event) => onDragOver(event, "/")}
       onDragLeave={() => setTarget(null)}
-      onDrop={(event) => onDrop(event, "/")}
+      onDrop={(event) => void onDrop(event, "/")}
     >
       <header class="panel-header">
         <h2>Files</h2>
+        <IconButton
+          icon="search"
+          label="Open a file (Ctrl+P)"
+          onClick={() => dispatch({ type: "dialog", dialog: { kind: "open" } })}
+        />
         <Show when={writable()}>
-          <IconButton
-            icon="fileAdd"
-            label="New file"
-            onClick={() =>
-              dispatch({ type: "dialog", dialog: { kind: "create", directory: directory(), folder: false } })
-            }
-          />
-          <IconButton
-            icon="folderAdd"
-            label="New folder"
-            onClick={() =>
-              dispatch({ type: "dialog", dialog: { kind: "create", directory: directory(), folder: true } })
-            }
-          />
-          <IconButton icon="upload" label="Upload files" onClick={() => picker.click()} />
+          <IconButton icon="fileAdd" label="New file" onClick={() => create(false)} />
+          <IconButton icon="folderAdd" label="New folder" onClick={() => create(true)} />
+          <IconButton icon="upload" label="Upload files" onClick={() => pick(directory(), false)} />
           <input
             ref={picker}
             type="file"
@@ -112,7 +131,7 @@ export function FileTree(props: { bench: Workbench }) {
             onChange={(event) => {
               const uploads = fromInput(event.currentTarget.files ?? []);
               event.currentTarget.value = "";
-              void props.bench.files.upload(directory(), uploads);
+              void props.bench.files.upload(pickedFor, uploads);
             }}
           />
         </Show>
@@ -126,24 +145,63 @@ export function FileTree(props: { bench: Workbench }) {
           <Icon name="download" />
         </a>
       </header>
-      <ul class="tree" aria-label="File tree" ref={list} onKeyDown={onKeyDown}>
-        <For each={rows()} fallback={<li class="quiet empty">No files yet.</li>}>
-          {(row) => (
-            <TreeRowView
-              row={row}
-              selected={state().selected === row.file.path}
-              focusable={state().selected === row.file.path || (selected() === undefined && rows()[0] === row)}
-              writable={writable()}
-              dropTarget={target() === row.file.path}
-              onActivate={() => activate(row.file)}
-              onRename={() => ask("move", row.file)}
-              onDelete={() => ask("delete", row.file)}
-              onDragOver={(event) => onDragOver(event, row.file.is_directory ? row.file.path : parent(row.file.path))}
-              onDrop={(event) => onDrop(event, row.file.is_directory ? row.file.path : parent(row.file.path))}
-            />
-          )}
-        </For>
-      </ul>
+      <Show
+        when={rows().length > 0}
+        fallback={
+          <div class="empty">
+            <p class="quiet">No files yet.</p>
+            <Show when={writable()}>
+              <p class="quiet">Make one, or drop files and folders here.</p>
+            </Show>
+          </div>
+        }
+      >
+        <div
+          class="tree"
+          role="tree"
+          tabIndex={-1}
+          aria-label="File tree"
+          ref={tree}
+          onKeyDown={onKeyDown}
+          onContextMenu={(event) => {
+            if (event.defaultPrevented) return;
+            event.preventDefault();
+            openMenu(null, { x: event.clientX, y: event.clientY });
+          }}
+        >
+          <For each={rows()}>
+            {(row) => {
+              const into = () => (row.file.is_directory ? row.file.path : parent(row.file.path));
+              return (
+                <TreeRowView
+                  row={row}
+                  selected={isSelected(row.file.path)}
+                  focusable={isSelected(row.file.path) || (selected() === undefined && rows()[0] === row)}
+                  open={openFiles().has(row.file.id)}
+                  dirty={openFiles().get(row.file.id)?.dirty ?? false}
+                  writable={writable()}
+                  dropTarget={target() === row.file.path}
+                  onActivate={() => activate(row.file)}
+                  onFocus={() => dispatch({ type: "select", path: row.file.path })}
+                  onMenu={(place) => openMenu(row.file, place)}
+                  onDragOver={(event) => onDragOver(event, into())}
+                  onDrop={(event) => void onDrop(event, into())}
+                />
+              );
+            }}
+          </For>
+        </div>
+      </Show>
+      <Show when={menu()} keyed>
+        {(open) => (
+          <Menu
+            label={open.file === null ? "Actions" : `Actions for ${open.file.path}`}
+            place={open.place}
+            items={treeMenu(props.bench, open.file, pick)}
+            onClose={() => setMenu(null)}
+          />
+        )}
+      </Show>
     </section>
   );
 }

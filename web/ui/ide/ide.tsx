@@ -1,21 +1,34 @@
-import { Match, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, Match, on, onCleanup, onMount, Show, Switch } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { Me } from "../../core/api-types.ts";
 import { workspaceOf } from "../../core/model/state.ts";
-import { followInPage } from "../router.ts";
+import { followInPage, guardLeaving } from "../router.ts";
 import { Splitter } from "../widgets/splitter.tsx";
+import { ReconnectPill, SandboxBar } from "./banner.tsx";
 import { Dialogs } from "./dialogs.tsx";
 import { EditorPane } from "./editor-pane.tsx";
 import { FileTree } from "./file-tree.tsx";
+import { useKeys } from "./keys.ts";
 import { Notices } from "./notices.tsx";
 import { ProcessList } from "./process-list.tsx";
 import { TerminalPane } from "./terminal-pane.tsx";
 import { TopBar } from "./top-bar.tsx";
 import { Workbench } from "./workbench.ts";
+import "@xterm/xterm/css/xterm.css";
+import "../styles/ide.css";
+import "../styles/side.css";
+import "../styles/tabs.css";
 
 /** The page of one workspace. */
 export default function IdePage(props: { api: Api; me: Me; workspaceId: string; onSignedOut: () => void }) {
   const bench = new Workbench(props.api, props.workspaceId, props.onSignedOut);
+  // Only on narrow screens the side bar lies over the rest, and goes when something in it was chosen.
+  const [sideOpen, setSideOpen] = createSignal(false);
+  const activeFile = createMemo(() => bench.state.activeFile);
+  const activeTerminal = createMemo(() => bench.state.activeTerminal);
+  createEffect(on([activeFile, activeTerminal], () => setSideOpen(false)));
+  useKeys(bench);
+  useLeaveGuard(bench);
   const why = () => {
     const { presence } = bench.state;
     return presence.kind === "gone" ? presence.why : undefined;
@@ -26,6 +39,7 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
         <Match when={why()}>
           {(text) => (
             <main class="sign-in">
+              <img src="/icon.svg" alt="" width="48" height="48" />
               <h1>Not here</h1>
               <p role="alert">{text()}</p>
               <a class="button" href="/" onClick={followInPage}>
@@ -36,13 +50,22 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
         </Match>
         <Match when={workspaceOf(bench.state)}>
           <div class="ide">
-            <TopBar bench={bench} />
-            <div class="ide-body" data-layout>
-              <aside class="side">
+            <TopBar bench={bench} sideOpen={sideOpen()} onToggleSide={() => setSideOpen((before) => !before)} />
+            <SandboxBar bench={bench} />
+            <div class="ide-body" classList={{ "side-open": sideOpen() }} data-layout>
+              <Show when={sideOpen()}>
+                <button
+                  type="button"
+                  class="scrim"
+                  aria-label="Close the side bar"
+                  onClick={() => setSideOpen(false)}
+                />
+              </Show>
+              <aside class="side" aria-label="Files and processes">
                 <FileTree bench={bench} />
                 <ProcessList bench={bench} />
+                <Splitter label="Width of the side bar" axis="x" property="--side" initial={260} least={160} />
               </aside>
-              <Splitter label="Width of the side bar" axis="x" property="--side" initial={260} least={160} />
               <main class="work" data-layout>
                 <EditorPane bench={bench} />
                 <Splitter label="Height of the terminals" axis="y" property="--terminals" initial={280} least={90} />
@@ -53,7 +76,26 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
           </div>
         </Match>
       </Switch>
+      <ReconnectPill bench={bench} />
       <Notices bench={bench} />
     </>
+  );
+}
+
+/** Nobody loses unsaved texts by a link, a step back or a closed window without being asked. */
+function useLeaveGuard(bench: Workbench): void {
+  const unsaved = (): boolean =>
+    bench.state.presence.kind === "open" && bench.state.tabs.some((tab) => tab.dirty || tab.saving);
+  const onUnload = (event: BeforeUnloadEvent): void => {
+    if (unsaved()) event.preventDefault();
+  };
+  onMount(() => window.addEventListener("beforeunload", onUnload));
+  onCleanup(() => window.removeEventListener("beforeunload", onUnload));
+  onCleanup(
+    guardLeaving((to) => {
+      if (!unsaved()) return true;
+      bench.context.dispatch({ type: "dialog", dialog: { kind: "leave", to } });
+      return false;
+    }),
   );
 }

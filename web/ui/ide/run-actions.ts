@@ -1,8 +1,13 @@
 /** Programs and their terminals: starting, showing, typing, stopping. */
 
+import { createEffect, createRoot } from "solid-js";
 import { commandTitle, runCommandFor } from "../../core/command.ts";
+import { captionFrom } from "../../core/model/labels.ts";
+import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
-import type { EventId } from "../../core/stream/event-id.ts";
+import type { StreamEffect } from "../../core/stream/events.ts";
+import { Skim } from "../../core/stream/skim.ts";
+import { dark } from "../appearance.ts";
 import { TerminalHandle } from "../terminal/terminal.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
@@ -13,14 +18,29 @@ const AUTO_TERMINALS = 8;
 /** A terminal that is not fitted yet has this size. */
 const DEFAULT_SIZE = { cols: 100, rows: 24 };
 
+type Command = string | string[];
+type Output = Extract<StreamEffect, { type: "output" }>;
+
+/** The byte that Ctrl-C types. */
+const INTERRUPT = 0x03;
+
 export class RunActions {
   readonly #context: IdeContext;
   readonly #stream: StreamShell;
   readonly #terminals = new Map<string, TerminalHandle>();
+  readonly #skims = new Map<string, Skim>();
+  readonly #disposeTheme: () => void;
 
   constructor(context: IdeContext, stream: StreamShell) {
     this.#context = context;
     this.#stream = stream;
+    this.#disposeTheme = createRoot((dispose) => {
+      createEffect(() => {
+        const now = dark();
+        for (const terminal of this.#terminals.values()) terminal.setDark(now);
+      });
+      return dispose;
+    });
   }
 
   /** Runs the template's command on the open file. */
@@ -35,8 +55,15 @@ export class RunActions {
     await this.run(["bash", "-l"]);
   }
 
-  async run(command: string | string[]): Promise<void> {
+  /** Runs a program once more, in the place of the one that ended. */
+  async again(processId: string): Promise<void> {
+    const process = this.#context.state().processes.get(processId);
+    if (process?.command != null && !isRunning(process)) await this.run(process.command);
+  }
+
+  async run(command: Command): Promise<void> {
     const { api, dispatch, state, workspaceId } = this.#context;
+    if (!mayEdit(state())) return;
     const active = state().activeTerminal;
     const size = (active === null ? undefined : this.#terminals.get(active)?.size) ?? DEFAULT_SIZE;
     const env = { TERM: "xterm-256color", COLORTERM: "truecolor" };
@@ -48,6 +75,7 @@ export class RunActions {
         process: {
           id: process_id,
           sandboxId: sandbox_id,
+          command,
           title: commandTitle(command),
           pty: true,
           status: "pending",
@@ -58,12 +86,14 @@ export class RunActions {
         },
       });
       this.#stream.feed({ type: "start", sandboxId: sandbox_id, token: stream_token });
+      this.#closeEnded(commandTitle(command));
       this.show(process_id, true);
       this.#terminals.get(process_id)?.focus();
     });
   }
 
   async stop(processId: string): Promise<void> {
+    this.#skims.get(processId)?.interrupt(Date.now());
     await attempt(this.#context, () => this.#context.api.cancel(processId));
   }
 
@@ -71,11 +101,7 @@ export class RunActions {
   show(processId: string, activate: boolean): void {
     if (!this.#terminals.has(processId)) {
       const process = this.#context.state().processes.get(processId);
-      const terminal = new TerminalHandle({
-        pty: process?.pty ?? true,
-        onInput: (bytes) => this.#stream.feed({ type: "input", processId, bytes }),
-        onSize: (cols, rows) => this.#resized(processId, cols, rows),
-      });
+      const terminal = this.#newTerminal(processId, process?.pty ?? true);
       this.#terminals.set(processId, terminal);
       // A program of an earlier sandbox has no stream any more; what is retained of it comes in one body.
       if (process !== undefined && process.sandboxId !== this.#stream.sandboxId)
@@ -98,6 +124,7 @@ export class RunActions {
     if (isRunning(this.#context.state().processes.get(processId))) return;
     this.#terminals.get(processId)?.dispose();
     this.#terminals.delete(processId);
+    this.#skims.delete(processId);
     this.#stream.feed({ type: "detach", processId });
   }
 
@@ -105,11 +132,31 @@ export class RunActions {
     return this.#terminals.get(processId);
   }
 
-  output(processId: string, id: EventId, bytes: Uint8Array, replayed: boolean): void {
+  output({ processId, id, timestamp, bytes, replayed }: Output): void {
     const shown = (): void => this.#stream.feed({ type: "shown", processId, id, bytes: bytes.length });
     const terminal = this.#terminals.get(processId);
-    if (terminal === undefined) shown();
-    else terminal.write(bytes, replayed, shown);
+    const skim = this.#skims.get(processId);
+    if (terminal === undefined || skim?.draws(timestamp, Date.now(), bytes.length) === false) {
+      shown();
+      return;
+    }
+    this.#notePassed(processId);
+    terminal.write(bytes, replayed, shown);
+  }
+
+  /** Its output comes again from the first byte. */
+  restart(processId: string): void {
+    this.#skims.get(processId)?.reset();
+    this.#terminals.get(processId)?.restart();
+  }
+
+  /** Writes below the output how the program ended, once. */
+  noteEnd(processId: string): void {
+    const process = this.#context.state().processes.get(processId);
+    if (process === undefined || isRunning(process)) return;
+    this.#notePassed(processId);
+    const hint = mayEdit(this.#context.state()) ? "; Enter runs it again" : "";
+    this.#terminals.get(processId)?.end(`[${statusText(process)}${hint}]`);
   }
 
   /** Who may type where follows roles and statuses. */
@@ -124,8 +171,42 @@ export class RunActions {
   }
 
   dispose(): void {
+    this.#disposeTheme();
     for (const terminal of this.#terminals.values()) terminal.dispose();
     this.#terminals.clear();
+  }
+
+  /** Says so where output was passed over. */
+  #notePassed(processId: string): void {
+    const passed = this.#skims.get(processId)?.takePassed() ?? 0;
+    if (passed === 0) return;
+    const amount = `${(passed / 1024 / 1024).toFixed(1)} MiB`;
+    this.#terminals.get(processId)?.remark(`[${amount} passed over to stop at once; the download has it all]`);
+  }
+
+  #newTerminal(processId: string, pty: boolean): TerminalHandle {
+    const skim = new Skim();
+    this.#skims.set(processId, skim);
+    return new TerminalHandle({
+      pty,
+      dark: dark(),
+      onInput: (bytes) => {
+        if (bytes.includes(INTERRUPT)) skim.interrupt(Date.now());
+        this.#stream.feed({ type: "input", processId, bytes });
+      },
+      onSize: (cols, rows) => this.#resized(processId, cols, rows),
+      onTitle: (sent) => this.#context.dispatch({ type: "terminal_caption", processId, caption: captionFrom(sent) }),
+      onAgain: () => void this.again(processId),
+    });
+  }
+
+  /** What ran by the same name before and is over makes room for its next run. */
+  #closeEnded(title: string): void {
+    const { processes, terminals } = this.#context.state();
+    for (const id of terminals) {
+      const process = processes.get(id);
+      if (process !== undefined && process.title === title && !isRunning(process)) this.close(id);
+    }
   }
 
   #resized(processId: string, cols: number, rows: number): void {
@@ -146,6 +227,7 @@ export class RunActions {
         const bytes = part.value;
         await new Promise<void>((done) => terminal.write(bytes, true, done));
       }
+      this.noteEnd(processId);
     });
   }
 }

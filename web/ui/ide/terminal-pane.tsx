@@ -1,7 +1,10 @@
-import { createEffect, createMemo, For, onCleanup, onMount, Show } from "solid-js";
+import { createEffect, createMemo, createSignal, For, on, onCleanup, onMount, Show } from "solid-js";
+import { terminalLabels } from "../../core/model/labels.ts";
 import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
+import { Tab, TabList } from "../widgets/tabs.tsx";
+import { TerminalSearch } from "./terminal-search.tsx";
 import type { Workbench } from "./workbench.ts";
 
 /** The terminals: tabs, and the one that is looked at. */
@@ -9,6 +12,8 @@ export function TerminalPane(props: { bench: Workbench }) {
   const state = () => props.bench.state;
   const active = createMemo(() => state().activeTerminal);
   const process = () => state().processes.get(active() ?? "");
+  const labels = createMemo(() => terminalLabels(state()));
+  const [searching, setSearching] = createSignal(false);
   let host!: HTMLDivElement;
   const terminal = () => {
     const id = active();
@@ -19,27 +24,62 @@ export function TerminalPane(props: { bench: Workbench }) {
     if (shown === undefined) host.replaceChildren();
     else shown.show(host);
   });
+  createEffect(on(active, () => setSearching(false), { defer: true }));
   onMount(() => {
     const observer = new ResizeObserver(() => terminal()?.fit());
     observer.observe(host);
     onCleanup(() => observer.disconnect());
   });
+  const copyAll = (): void => {
+    const text = terminal()?.text() ?? "";
+    navigator.clipboard.writeText(text).then(
+      () => props.bench.context.dispatch({ type: "notice", tone: "info", text: "The output is copied." }),
+      () =>
+        props.bench.context.dispatch({ type: "notice", tone: "error", text: "The browser did not let it be copied." }),
+    );
+  };
   return (
-    <section class="terminal-pane" aria-label="Terminals">
-      <div class="tabs" role="tablist" aria-label="Terminals">
-        <For each={state().terminals}>{(id) => <TerminalTab bench={props.bench} processId={id} />}</For>
+    <section
+      class="terminal-pane"
+      aria-label="Terminals"
+      onKeyDown={(event) => {
+        if (!event.ctrlKey || !event.shiftKey || event.code !== "KeyF" || active() === null) return;
+        event.preventDefault();
+        setSearching(true);
+      }}
+    >
+      <div class="tabs">
+        <Show when={state().terminals.length > 0}>
+          <TabList label="Terminals">
+            <For each={state().terminals}>
+              {(id) => <TerminalTab bench={props.bench} processId={id} label={labels().get(id) ?? "…"} />}
+            </For>
+          </TabList>
+        </Show>
+        <Show when={mayEdit(state())}>
+          <IconButton icon="plus" label="Another terminal" onClick={() => void props.bench.runs.newTerminal()} />
+        </Show>
         <span class="grow" />
         <Show when={process()}>
           {(shown) => (
-            <>
-              <span class="quiet terminal-status" role="status" aria-label="Process status">
+            <div class="tab-tools">
+              <span
+                class={`terminal-status status-${shown().status}`}
+                role="status"
+                aria-label="Process status"
+                title={shown().title}
+              >
                 {statusText(shown())}
               </span>
+              <Show when={mayEdit(state()) && !isRunning(shown()) && shown().command !== null}>
+                <IconButton icon="again" label="Run again" onClick={() => void props.bench.runs.again(shown().id)} />
+              </Show>
               <IconButton
-                icon="copy"
-                label="Copy all output"
-                onClick={() => void navigator.clipboard.writeText(terminal()?.text() ?? "").catch(() => undefined)}
+                icon="search"
+                label="Search in output (Ctrl+Shift+F)"
+                onClick={() => setSearching((before) => !before)}
               />
+              <IconButton icon="copy" label="Copy all output" onClick={copyAll} />
               <a
                 class="icon-button"
                 href={`/api/processes/${shown().id}/output`}
@@ -49,42 +89,48 @@ export function TerminalPane(props: { bench: Workbench }) {
               >
                 <Icon name="download" />
               </a>
-            </>
+            </div>
           )}
         </Show>
       </div>
+      <Show when={searching() && terminal()} keyed>
+        {(shown) => (
+          <TerminalSearch
+            terminal={shown}
+            onClose={() => {
+              setSearching(false);
+              shown.focus();
+            }}
+          />
+        )}
+      </Show>
       <div class="terminal-area" ref={host} />
       <Show when={active() === null}>
-        <p class="placeholder quiet">{mayEdit(state()) ? "Run a file, or start a terminal." : "Nothing runs."}</p>
+        <div class="placeholder">
+          <p class="quiet">{mayEdit(state()) ? "Run a file, or start a terminal." : "Nothing runs."}</p>
+        </div>
       </Show>
     </section>
   );
 }
 
-function TerminalTab(props: { bench: Workbench; processId: string }) {
+function TerminalTab(props: { bench: Workbench; processId: string; label: string }) {
   const state = () => props.bench.state;
   const process = () => state().processes.get(props.processId);
-  const title = () => process()?.title ?? "…";
   return (
-    <div class="tab" classList={{ active: state().activeTerminal === props.processId }}>
-      <button
-        type="button"
-        role="tab"
-        aria-selected={state().activeTerminal === props.processId}
-        title={title()}
-        onClick={() => {
-          props.bench.context.dispatch({ type: "terminal_active", processId: props.processId });
-          props.bench.runs.terminal(props.processId)?.focus();
-        }}
-      >
-        <span class={`dot dot-${process()?.status ?? "pending"}`} aria-hidden="true" />
-        {title()}
-      </button>
-      <IconButton
-        icon="close"
-        label={`${isRunning(process()) ? "Hide" : "Close"} ${title()}`}
-        onClick={() => props.bench.runs.close(props.processId)}
-      />
-    </div>
+    <Tab
+      selected={state().activeTerminal === props.processId}
+      label={props.label}
+      title={process()?.title}
+      closeTitle={isRunning(process()) ? "Hide: the program goes on" : "Close"}
+      onSelect={() => {
+        props.bench.context.dispatch({ type: "terminal_active", processId: props.processId });
+        props.bench.runs.terminal(props.processId)?.focus();
+      }}
+      onClose={() => props.bench.runs.close(props.processId)}
+    >
+      <span class={`dot dot-${process()?.status ?? "pending"}`} aria-hidden="true" />
+      <span class="tab-name">{props.label}</span>
+    </Tab>
   );
 }

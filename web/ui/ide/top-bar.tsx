@@ -1,12 +1,13 @@
-import { createEffect, onCleanup, onMount, Show } from "solid-js";
+import { createEffect, onCleanup, Show } from "solid-js";
 import { needsFile, runCommandFor } from "../../core/command.ts";
-import { type IdeState, isRunning, mayEdit, workspaceOf } from "../../core/model/state.ts";
+import { sandboxWord } from "../../core/model/sandbox.ts";
+import { type Dialog, isRunning, mayEdit, workspaceOf } from "../../core/model/state.ts";
 import { followInPage } from "../router.ts";
-import { Icon } from "../widgets/icons.tsx";
+import { Icon, IconButton } from "../widgets/icons.tsx";
 import type { Workbench } from "./workbench.ts";
 
 /** The line above everything: where one is, how the connection stands, and what runs. */
-export function TopBar(props: { bench: Workbench }) {
+export function TopBar(props: { bench: Workbench; sideOpen: boolean; onToggleSide: () => void }) {
   const state = () => props.bench.state;
   const workspace = () => workspaceOf(state());
   const activePath = () => state().tabs.find((tab) => tab.fileId === state().activeFile)?.path ?? null;
@@ -16,49 +17,54 @@ export function TopBar(props: { bench: Workbench }) {
   };
   const runTitle = () => {
     const wanted = command();
-    if (wanted !== null) return `Run: ${wanted}`;
+    if (wanted !== null) return `Save and run: ${wanted} (Ctrl+Enter)`;
     return needsFile(state().template?.run_command ?? "") ? "Open a file to run it" : "Run";
   };
   const stoppable = () => {
     const process = state().processes.get(state().activeTerminal ?? "");
     return isRunning(process) ? process : undefined;
   };
-  const onKey = (event: KeyboardEvent): void => {
-    if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== "s") return;
-    // In a terminal it is the program's key.
-    if (event.target instanceof Element && event.target.closest(".terminal-host") !== null) return;
-    event.preventDefault();
-    const active = state().activeFile;
-    if (active !== null && state().dialog === null) void props.bench.files.save(active);
-  };
-  const onLeave = (event: BeforeUnloadEvent): void => {
-    if (state().tabs.some((tab) => tab.dirty)) event.preventDefault();
-  };
+  const ask = (dialog: Dialog): void => props.bench.context.dispatch({ type: "dialog", dialog });
+  const dirty = () => state().tabs.some((tab) => tab.dirty);
   createEffect(() => {
-    document.title = `${workspace()?.name ?? ""} – Playhouse`;
-  });
-  onMount(() => {
-    window.addEventListener("keydown", onKey);
-    window.addEventListener("beforeunload", onLeave);
+    document.title = `${dirty() ? "● " : ""}${workspace()?.name ?? ""} – Playhouse`;
   });
   onCleanup(() => {
-    window.removeEventListener("keydown", onKey);
-    window.removeEventListener("beforeunload", onLeave);
     document.title = "Playhouse";
   });
   return (
     <header class="top-bar">
+      <button
+        type="button"
+        class="icon-button side-toggle"
+        aria-label="Files and processes"
+        aria-expanded={props.sideOpen}
+        onClick={() => props.onToggleSide()}
+      >
+        <Icon name="menu" />
+      </button>
       <a class="home-link" href="/" aria-label="All workspaces" title="All workspaces" onClick={followInPage}>
         <img src="/icon.svg" alt="" width="22" height="22" />
       </a>
-      <h1>{workspace()?.name}</h1>
-      <span class="badge">{workspace()?.template}</span>
-      <ConnectionBadge state={state()} />
+      <h1 title={workspace()?.name}>{workspace()?.name}</h1>
+      <span class="badge template-badge">{workspace()?.template}</span>
+      <button
+        type="button"
+        class={`connection connection-${state().connection} sandbox-${state().sandbox?.status ?? "none"}`}
+        title="The sandbox"
+        aria-label={`Sandbox: ${sandboxWord(state())}`}
+        onClick={() => ask({ kind: "sandbox" })}
+      >
+        {sandboxWord(state())}
+      </button>
+      <span class="for-readers" role="status" aria-label="Connection">
+        {sandboxWord(state())}
+      </span>
       <span class="grow" />
       <Show
         when={mayEdit(state())}
         fallback={
-          <span class="badge" role="note">
+          <span class="badge" role="note" title="You may read files and watch output. Ask the owner for more.">
             Watching only
           </span>
         }
@@ -68,16 +74,15 @@ export function TopBar(props: { bench: Workbench }) {
           class="button primary"
           title={runTitle()}
           disabled={command() === null}
-          onClick={async () => {
-            if (await props.bench.files.saveAll()) await props.bench.runs.runActive();
-          }}
+          onClick={() => void props.bench.saveAndRun()}
         >
           <Icon name="play" />
-          Run
+          <span>Run</span>
         </button>
         <button
           type="button"
-          class="button"
+          class="button compact"
+          title={stoppable() === undefined ? "Nothing runs in the terminal in front" : `Stop: ${stoppable()?.title}`}
           disabled={stoppable() === undefined}
           onClick={() => {
             const process = stoppable();
@@ -85,43 +90,25 @@ export function TopBar(props: { bench: Workbench }) {
           }}
         >
           <Icon name="stop" />
-          Stop
+          <span>Stop</span>
         </button>
-        <button type="button" class="button" onClick={() => void props.bench.runs.newTerminal()}>
+        <button
+          type="button"
+          class="button compact"
+          title="New terminal"
+          onClick={() => void props.bench.runs.newTerminal()}
+        >
           <Icon name="terminal" />
-          New terminal
+          <span>New terminal</span>
         </button>
       </Show>
       <Show when={workspace()?.role === "owner"}>
-        <button
-          type="button"
-          class="button"
-          onClick={() => props.bench.context.dispatch({ type: "dialog", dialog: { kind: "share" } })}
-        >
+        <button type="button" class="button compact" title="Share" onClick={() => ask({ kind: "share" })}>
           <Icon name="share" />
-          Share
+          <span>Share</span>
         </button>
       </Show>
+      <IconButton icon="help" label="Keyboard shortcuts" class="help" onClick={() => ask({ kind: "keys" })} />
     </header>
-  );
-}
-
-function ConnectionBadge(props: { state: IdeState }) {
-  const text = () => {
-    switch (props.state.connection) {
-      case "off":
-        return "no sandbox";
-      case "connecting":
-        return "connecting…";
-      case "reconnecting":
-        return "reconnecting…";
-      case "live":
-        return props.state.sandbox ?? "connected";
-    }
-  };
-  return (
-    <span class={`connection connection-${props.state.connection}`} role="status" aria-label="Connection">
-      {text()}
-    </span>
   );
 }

@@ -1,6 +1,7 @@
 import { Show } from "solid-js";
 import type { TreeRow } from "../../core/model/tree.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
+import type { MenuPlace } from "../widgets/menu.tsx";
 
 /** How a dragged row names itself; files from the desktop never have this type. */
 export const DRAGGED_FILE = "application/x-playhouse-file";
@@ -10,30 +11,43 @@ export function TreeRowView(props: {
   row: TreeRow;
   selected: boolean;
   focusable: boolean;
+  open: boolean;
+  dirty: boolean;
   writable: boolean;
   dropTarget: boolean;
   onActivate: () => void;
-  onRename: () => void;
-  onDelete: () => void;
+  /** The keyboard came to it. */
+  onFocus: () => void;
+  onMenu: (place: MenuPlace) => void;
   onDragOver: (event: DragEvent) => void;
   onDrop: (event: DragEvent) => void;
 }) {
   const file = () => props.row.file;
+  const link = () => file().symlink_target;
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the tree handles the keys of all its rows
-    <li
+    <div
       class="tree-row"
-      classList={{ selected: props.selected, "drop-target": props.dropTarget && file().is_directory }}
+      classList={{
+        selected: props.selected,
+        open: props.open,
+        "drop-target": props.dropTarget && file().is_directory,
+      }}
       role="treeitem"
       aria-label={props.row.name}
       aria-level={props.row.level}
       aria-selected={props.selected}
       aria-expanded={file().is_directory ? props.row.expanded : undefined}
       tabIndex={props.focusable ? 0 : -1}
-      title={file().path}
+      title={link() === null ? file().path : `${file().path} → ${link()}`}
       style={{ "--level": props.row.level }}
       draggable={props.writable}
       onClick={() => props.onActivate()}
+      onFocus={() => props.onFocus()}
+      onContextMenu={(event) => {
+        event.preventDefault();
+        props.onMenu({ x: event.clientX, y: event.clientY });
+      }}
       onDragStart={(event) => event.dataTransfer?.setData(DRAGGED_FILE, file().id)}
       onDragOver={(event) => props.onDragOver(event)}
       onDrop={(event) => props.onDrop(event)}
@@ -41,30 +55,26 @@ export function TreeRowView(props: {
       <span class="twist" classList={{ open: props.row.expanded, leaf: !file().is_directory }}>
         <Icon name={file().is_directory ? "chevron" : "file"} />
       </span>
-      <span class="tree-name" classList={{ link: file().symlink_target !== null }}>
+      <span class="tree-name" classList={{ link: link() !== null }}>
         {props.row.name}
       </span>
-      <Show when={props.writable}>
-        {/* The row's own click opens it; its buttons' must not. */}
-        <span class="tree-actions">
-          <IconButton
-            icon="rename"
-            label={`Rename ${props.row.name}`}
-            onClick={(event) => {
-              event.stopPropagation();
-              props.onRename();
-            }}
-          />
-          <IconButton
-            icon="trash"
-            label={`Delete ${props.row.name}`}
-            onClick={(event) => {
-              event.stopPropagation();
-              props.onDelete();
-            }}
-          />
+      <Show when={props.dirty}>
+        <span class="dirty-mark" title="Not saved" aria-hidden="true">
+          ●
         </span>
       </Show>
-    </li>
+      <IconButton
+        icon="more"
+        label={`Actions for ${props.row.name}`}
+        class="tree-actions"
+        focusable={false}
+        onClick={(event) => {
+          // The row's own click opens it.
+          event.stopPropagation();
+          const box = (event.currentTarget as HTMLElement).getBoundingClientRect();
+          props.onMenu({ x: box.left, y: box.bottom });
+        }}
+      />
+    </div>
   );
 }

@@ -9,27 +9,43 @@ export interface Upload {
   file: File;
 }
 
+export interface UploadOptions {
+  overwrite: boolean;
+  onProgress: (sent: number, total: number) => void;
+  /** Ends it early: nothing is written then. */
+  signal: AbortSignal;
+}
+
 /** Sends files in one request: all of them are written, or none. */
-export async function upload(
+export function upload(
   workspaceId: string,
   directory: string,
   uploads: readonly Upload[],
-  overwrite: boolean,
+  options: UploadOptions,
 ): Promise<FileEntry[]> {
   const form = new FormData();
   for (const { path, file } of uploads) form.append("file", file, path);
   const query = new URLSearchParams({ prefix: directory });
-  if (overwrite) query.set("overwrite", "true");
-  let answer: Response;
-  try {
-    answer = await fetch(`/api/workspaces/${workspaceId}/files?${query}`, { method: "POST", body: form });
-  } catch {
-    throw new Unreachable();
-  }
-  const text = await answer.text();
-  if (!answer.ok) throw problemFrom(answer.status, text, answer.headers.get("retry-after"));
-  return (JSON.parse(text) as { items: FileEntry[] }).items;
+  if (options.overwrite) query.set("overwrite", "true");
+  // `fetch` does not tell how much of a body has gone.
+  const request = new XMLHttpRequest();
+  return new Promise((done, failed) => {
+    request.open("POST", `/api/workspaces/${workspaceId}/files?${query}`);
+    request.upload.onprogress = (event) => options.onProgress(event.loaded, event.total);
+    request.onerror = () => failed(new Unreachable());
+    request.onabort = () => failed(new UploadCancelled());
+    request.onload = () => {
+      const { status, responseText } = request;
+      if (status >= 400) failed(problemFrom(status, responseText, request.getResponseHeader("retry-after")));
+      else done((JSON.parse(responseText) as { items: FileEntry[] }).items);
+    };
+    options.signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
 }
+
+/** A person ended it. */
+export class UploadCancelled extends Error {}
 
 export function fromInput(files: Iterable<File>): Upload[] {
   return Array.from(files, (file) => ({ path: file.webkitRelativePath || file.name, file }));
@@ -38,8 +54,15 @@ export function fromInput(files: Iterable<File>): Upload[] {
 /** What was dropped, folders with all that is in them. */
 export async function fromDrop(transfer: DataTransfer): Promise<Upload[]> {
   // The entries must be taken before the first await: the browser forgets them after the event.
-  const entries = Array.from(transfer.items, (item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  const entries: FileSystemEntry[] = [];
   const found: Upload[] = [];
+  for (const item of transfer.items) {
+    const entry = item.webkitGetAsEntry();
+    // What a program made and not the file system (a picture dragged out of a page) is a file without an entry.
+    const file = entry === null ? item.getAsFile() : null;
+    if (entry !== null) entries.push(entry);
+    else if (file !== null) found.push({ path: file.name, file });
+  }
   for (const entry of entries) await walk(entry, "", found);
   return found;
 }

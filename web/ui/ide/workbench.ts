@@ -2,14 +2,23 @@
 
 import { createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
 import type { Api } from "../../core/api.ts";
-import type { Workspace } from "../../core/api-types.ts";
+import type { SandboxStatus, Workspace } from "../../core/api-types.ts";
 import { reduce } from "../../core/model/reduce.ts";
-import { type Action, type IdeState, INITIAL, isRunning, mayEdit, workspaceOf } from "../../core/model/state.ts";
-import { Problem, Unreachable } from "../../core/problem.ts";
+import { hasEnded, sandboxState } from "../../core/model/sandbox.ts";
+import {
+  type Action,
+  type IdeState,
+  INITIAL,
+  isRunning,
+  mayEdit,
+  type SandboxState,
+  workspaceOf,
+} from "../../core/model/state.ts";
+import { Problem, sentence, Unreachable } from "../../core/problem.ts";
 import { Documents } from "../editor/documents.ts";
 import { coalesce } from "./coalesce.ts";
 import type { IdeContext } from "./context.ts";
-import { attempt } from "./failure.ts";
+import { attempt, tell } from "./failure.ts";
 import { FileActions } from "./file-actions.ts";
 import { recall, remember } from "./memory.ts";
 import { RunActions } from "./run-actions.ts";
@@ -71,8 +80,10 @@ export class Workbench {
       if (error instanceof Problem && error.status === 401) signedOut();
       else if (error instanceof Problem && (error.status === 404 || error.status === 403)) {
         dispatch({ type: "gone", why: "This workspace does not exist, or you have no access to it." });
-      } else if (!(error instanceof Unreachable) || this.state.presence.kind === "loading") {
-        dispatch({ type: "notice", tone: "error", text: error instanceof Error ? error.message : String(error) });
+      } else if (this.state.presence.kind === "loading") {
+        dispatch({ type: "gone", why: sentence(error) });
+      } else if (!(error instanceof Unreachable)) {
+        tell(this.context, error);
       }
     }
   });
@@ -112,7 +123,7 @@ export class Workbench {
   /** Connects to the workspace's sandbox where there is one. */
   #join(workspace: Workspace): void {
     const { sandbox } = workspace;
-    if (sandbox === null || sandbox.status === "terminated" || sandbox.status === "failed") return;
+    if (sandbox === null || hasEnded(sandbox.status)) return;
     if (!this.#ended.has(sandbox.id)) this.#stream.feed({ type: "start", sandboxId: sandbox.id, token: null });
   }
 
@@ -131,10 +142,10 @@ export class Workbench {
         void this.#listFiles();
         break;
       case "output":
-        this.runs.output(effect.processId, effect.id, effect.bytes, effect.replayed);
+        this.runs.output(effect);
         break;
       case "restart_output":
-        this.runs.terminal(effect.processId)?.restart();
+        this.runs.restart(effect.processId);
         break;
       case "truncated": {
         const amount = effect.bytes > 0 ? `${effect.bytes} bytes of output` : "some output";
@@ -147,13 +158,14 @@ export class Workbench {
         dispatch({ type: "process_status", processId: effect.processId, sandboxId, ...effect.state });
         if (!known && isRunning(this.state.processes.get(effect.processId))) this.runs.announce(effect.processId);
         this.runs.syncWritable(effect.processId);
+        this.runs.noteEnd(effect.processId);
         break;
       }
       case "files":
         dispatch({ type: "files_changed", changed: effect.changed, removed: effect.removed });
         break;
       case "sandbox":
-        dispatch({ type: "sandbox", status: effect.status });
+        dispatch({ type: "sandbox", sandbox: this.#sandboxNow(effect.status, effect.reason) });
         break;
       case "notice":
         dispatch({ type: "notice", tone: "info", text: effect.detail });
@@ -166,13 +178,61 @@ export class Workbench {
         break;
       case "sandbox_gone":
         this.#ended.add(effect.sandboxId);
-        dispatch({ type: "sandbox", status: null });
+        void this.#learnEnd(effect.sandboxId);
         void this.refresh();
         break;
       case "signed_out":
         signedOut();
         break;
     }
+  }
+
+  /** What the stream says of its sandbox; a message without a reason leaves the one that is known. */
+  #sandboxNow(status: SandboxStatus, reason: string | null): SandboxState {
+    const id = this.#stream.sandboxId ?? "";
+    const known = this.state.sandbox;
+    return { id, status, reason: reason ?? (known?.id === id && known.status === status ? known.reason : null) };
+  }
+
+  /** Asks why a sandbox ended: its last message may not have come through. */
+  async #learnEnd(sandboxId: string): Promise<void> {
+    const { api, dispatch } = this.context;
+    try {
+      dispatch({ type: "sandbox", sandbox: sandboxState(await api.sandbox(sandboxId)) });
+    } catch {
+      dispatch({ type: "sandbox", sandbox: { id: sandboxId, status: "terminated", reason: null } });
+    }
+  }
+
+  /** What the Run button does. */
+  async saveAndRun(): Promise<void> {
+    if (await this.files.saveAll()) await this.runs.runActive();
+  }
+
+  /** Tries at once to connect again. */
+  reconnect(): void {
+    this.#stream.feed({ type: "retry" });
+  }
+
+  /** Makes a sandbox, or wakes the suspended one. */
+  async startSandbox(): Promise<void> {
+    const { api, workspaceId } = this.context;
+    await attempt(this.context, async () => {
+      const sandbox = await api.startSandbox(workspaceId);
+      this.context.dispatch({ type: "sandbox", sandbox: sandboxState(sandbox) });
+      if (sandbox.status === "suspended") await api.resumeSandbox(sandbox.id);
+      this.#stream.feed({ type: "start", sandboxId: sandbox.id, token: sandbox.stream_token });
+    });
+  }
+
+  async suspendSandbox(): Promise<void> {
+    const { sandbox } = this.state;
+    if (sandbox !== null) await attempt(this.context, () => this.context.api.suspendSandbox(sandbox.id));
+  }
+
+  async endSandbox(): Promise<void> {
+    const { sandbox } = this.state;
+    if (sandbox !== null) await attempt(this.context, () => this.context.api.endSandbox(sandbox.id));
   }
 
   /** Keeps what is open for a reload of the page. */

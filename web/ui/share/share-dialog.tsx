@@ -1,15 +1,16 @@
 import { createResource, createSignal, For, Show } from "solid-js";
 import type { Api } from "../../core/api.ts";
-import type { GrantedRole, Member, SharingMode, Workspace } from "../../core/api-types.ts";
+import type { GrantedRole, Member, ShareLink, SharingMode, Workspace } from "../../core/api-types.ts";
 import { sentence } from "../../core/problem.ts";
 import { IconButton } from "../widgets/icons.tsx";
 import { Modal, ModalButtons } from "../widgets/modal.tsx";
 
 /** Lifetimes a share link can have, in seconds. */
-const LINK_TTLS = [
+const LINK_TTLS: readonly { label: string; seconds: number | null }[] = [
   { label: "an hour", seconds: 3600 },
   { label: "a day", seconds: 86_400 },
   { label: "a week", seconds: 604_800 },
+  { label: "ever", seconds: null },
 ];
 
 /** Who may see a workspace: its members, its organisation, and whoever holds a link. */
@@ -19,6 +20,8 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
   const [links, { refetch: refetchLinks, mutate: setLinks }] = createResource(() => props.api.links(id));
   const [mode, setMode] = createSignal<SharingMode>(props.workspace.sharing_mode);
   const [trouble, setTrouble] = createSignal<string | null>(null);
+  /** The link whose address is in the clipboard. */
+  const [copied, setCopied] = createSignal<string | null>(null);
   const attempt = async (work: () => Promise<unknown>): Promise<boolean> => {
     setTrouble(null);
     try {
@@ -45,7 +48,8 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
     const form = new FormData(event.currentTarget);
     void attempt(async () => {
       const role = form.get("role") as GrantedRole;
-      const link = await props.api.createLink(id, role, Number(form.get("ttl")), crypto.randomUUID());
+      const seconds = LINK_TTLS[Number(form.get("ttl"))]?.seconds ?? null;
+      const link = await props.api.createLink(id, role, seconds, crypto.randomUUID());
       setLinks((before) => [...(before ?? []), link]);
     });
   };
@@ -69,9 +73,13 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
           <option value="edit">may edit and run</option>
         </select>
       </label>
+      <p class="quiet hint">
+        Who may watch reads files and sees output. Who may edit also writes, runs and types. Whoever has access loses it
+        the moment you take it away.
+      </p>
       <h3>Members</h3>
       <ul class="rows" aria-label="Members">
-        <For each={members.error ? [] : members()}>
+        <For each={members.error ? [] : members()} fallback={<li class="quiet">Nobody beside the owner.</li>}>
           {(member: Member) => (
             <li>
               <span class="grow">{member.name}</span>
@@ -103,17 +111,34 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
           Add
         </button>
       </form>
-      <h3>Links</h3>
+      <h3>Links, for whoever is signed in and has one</h3>
       <ul class="rows" aria-label="Links">
         <For each={links.error ? [] : links()} fallback={<li class="quiet">No links.</li>}>
           {(link) => (
             <li>
-              <input class="grow" readOnly aria-label="Link" value={new URL(link.url, location.href).href} />
-              <span class="quiet">{link.role === "edit" ? "may edit" : "may watch"}</span>
+              <input
+                class="link-address"
+                readOnly
+                aria-label="Link"
+                value={address(link)}
+                onFocus={(event) => event.currentTarget.select()}
+              />
+              <span class="quiet">
+                {link.role === "edit" ? "may edit" : "may watch"}
+                {link.expires_at === null ? "" : `, until ${new Date(link.expires_at).toLocaleString()}`}
+              </span>
+              <span class="quiet" role="status">
+                {copied() === link.id ? "copied" : ""}
+              </span>
               <IconButton
                 icon="copy"
                 label="Copy link"
-                onClick={() => void attempt(() => navigator.clipboard.writeText(new URL(link.url, location.href).href))}
+                onClick={() =>
+                  void attempt(async () => {
+                    await navigator.clipboard.writeText(address(link));
+                    setCopied(link.id);
+                  })
+                }
               />
               <IconButton
                 icon="trash"
@@ -133,7 +158,7 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
         <RoleSelect name="role" label="Role of the link" value="view" />
         <span class="quiet">for</span>
         <select name="ttl" aria-label="How long" class="grow">
-          <For each={LINK_TTLS}>{(ttl) => <option value={ttl.seconds}>{ttl.label}</option>}</For>
+          <For each={LINK_TTLS}>{(ttl, at) => <option value={at()}>{ttl.label}</option>}</For>
         </select>
         <button type="submit" class="button">
           Make link
@@ -153,6 +178,10 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
       </ModalButtons>
     </Modal>
   );
+}
+
+function address(link: ShareLink): string {
+  return new URL(link.url, location.href).href;
 }
 
 function RoleSelect(props: {

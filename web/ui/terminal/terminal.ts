@@ -1,9 +1,12 @@
 /** One program's terminal. It lives as long as its tab, shown or not, and parses output all the while. */
 
 import { FitAddon } from "@xterm/addon-fit";
+import type { ISearchOptions, SearchAddon } from "@xterm/addon-search";
+import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 import { isReport } from "../../core/stream/reports.ts";
+import { DARK, LIGHT } from "./themes.ts";
 
 /** Lines kept above the screen. The server keeps bytes; this bounds the page's memory. */
 const SCROLLBACK_LINES = 20_000;
@@ -12,42 +15,30 @@ export interface TerminalOptions {
   pty: boolean;
   onInput: (bytes: Uint8Array) => void;
   onSize: (cols: number, rows: number) => void;
+  dark: boolean;
+  /** The program names its terminal. */
+  onTitle: (title: string) => void;
+  /** Enter was pressed after the program had ended. */
+  onAgain: () => void;
 }
 
-const THEME = {
-  background: "#0f1319",
-  foreground: "#d6dbe5",
-  cursor: "#7ee0b8",
-  cursorAccent: "#0f1319",
-  selectionBackground: "#2c3a52",
-  black: "#566073",
-  red: "#ff8a80",
-  green: "#8fdc9a",
-  yellow: "#f0d27a",
-  blue: "#82b7ff",
-  magenta: "#c79bf0",
-  cyan: "#6fd6d6",
-  white: "#d6dbe5",
-  brightBlack: "#7d889b",
-  brightRed: "#ffaaa2",
-  brightGreen: "#aef0b8",
-  brightYellow: "#ffe69a",
-  brightBlue: "#a9ceff",
-  brightMagenta: "#ddbfff",
-  brightCyan: "#98ecec",
-  brightWhite: "#ffffff",
-};
+/** What a program may have left behind that would spoil what is shown after it: mouse, paste and style modes. */
+const LEAVE_MODES = "\x1b[?1000;1002;1003;1006;2004l\x1b[0m\x1b[?25l";
 
 export class TerminalHandle {
   readonly element = document.createElement("div");
   readonly #terminal: Terminal;
   readonly #fit = new FitAddon();
+  #search: Promise<SearchAddon> | null = null;
+  #dark: boolean;
+  #ended = false;
   #opened = false;
   /** Replayed writes that are not parsed yet. */
   #replaying = 0;
 
   constructor(options: TerminalOptions) {
     this.element.className = "terminal-host";
+    this.#dark = options.dark;
     this.#terminal = new Terminal({
       cols: 80,
       rows: 24,
@@ -58,11 +49,18 @@ export class TerminalHandle {
       fontFamily: '"JetBrains Mono", "DejaVu Sans Mono", Menlo, Consolas, monospace',
       fontSize: 13,
       lineHeight: 1.15,
-      theme: THEME,
+      theme: options.dark ? DARK : LIGHT,
+      // Programs choose colours for dark screens; on a light one they must be readable too.
+      minimumContrastRatio: 4.5,
       disableStdin: true,
+      // Grapheme widths and search marks are proposed API.
+      allowProposedApi: true,
+      linkHandler: { activate: (_event, uri) => openLink(uri) },
     });
     this.#terminal.loadAddon(this.#fit);
-    this.#terminal.loadAddon(new WebLinksAddon());
+    this.#terminal.loadAddon(new UnicodeGraphemesAddon());
+    this.#terminal.loadAddon(new WebLinksAddon((_event, uri) => openLink(uri)));
+    this.#terminal.onTitleChange((title) => options.onTitle(title));
     const encoder = new TextEncoder();
     this.#terminal.onData((data) => {
       if (this.#replaying > 0 && isReport(data)) return;
@@ -73,6 +71,10 @@ export class TerminalHandle {
     });
     this.#terminal.onResize(({ cols, rows }) => options.onSize(cols, rows));
     this.#terminal.attachCustomKeyEventHandler((event) => {
+      if (this.#ended && event.type === "keydown" && event.key === "Enter" && !event.repeat) {
+        options.onAgain();
+        return false;
+      }
       // Ctrl-C is the program's; with Shift it copies, as in other terminals.
       if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey || event.code !== "KeyC") return true;
       event.preventDefault();
@@ -93,15 +95,54 @@ export class TerminalHandle {
 
   /** A line of the page's own, told apart by its colour. */
   remark(text: string): void {
-    this.#terminal.write(`\r\n\x1b[0;90m${text}\x1b[0m\r\n`);
+    this.#terminal.write(`\r\n${coloured(text)}\r\n`);
+  }
+
+  /** The program is over: says so below its output, once. */
+  end(text: string): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#terminal.write(LEAVE_MODES, () => {
+      // All before it is parsed: only now the cursor's column tells whether a line is open.
+      const buffer = this.#terminal.buffer.active;
+      const leave = buffer.type === "alternate" ? "\x1b[?1049l" : "";
+      const open = leave !== "" || buffer.cursorX > 0 ? "\r\n" : "";
+      this.#terminal.write(`${leave}${open}${coloured(text)}\r\n`);
+    });
+  }
+
+  /** Finds the next place of `text`, or the one before; false where there is none. */
+  async find(text: string, backwards: boolean): Promise<boolean> {
+    const search = await this.#searcher();
+    const options: ISearchOptions = {
+      decorations: {
+        matchBackground: this.#dark ? "#5a4a1f" : "#ffe8a3",
+        activeMatchBackground: this.#dark ? "#8a6d1c" : "#ffc83d",
+        matchOverviewRuler: "#8a6d1c",
+        activeMatchColorOverviewRuler: "#ffc83d",
+      },
+    };
+    return backwards ? search.findPrevious(text, options) : search.findNext(text, options);
+  }
+
+  clearSearch(): void {
+    void this.#search?.then((search) => search.clearDecorations());
+    this.#terminal.clearSelection();
+  }
+
+  setDark(dark: boolean): void {
+    this.#dark = dark;
+    this.#terminal.options.theme = dark ? DARK : LIGHT;
   }
 
   /** Starts over, because the output does. */
   restart(): void {
+    this.#ended = false;
     this.#terminal.write("\x1bc\x1b[3J");
   }
 
   setWritable(writable: boolean): void {
+    if (writable) this.#ended = false;
     this.#terminal.options.disableStdin = !writable;
     this.#terminal.options.cursorInactiveStyle = writable ? "outline" : "none";
   }
@@ -149,6 +190,16 @@ export class TerminalHandle {
     this.element.remove();
   }
 
+  /** Loaded when somebody first looks for something. */
+  #searcher(): Promise<SearchAddon> {
+    this.#search ??= import("@xterm/addon-search").then(({ SearchAddon }) => {
+      const search = new SearchAddon({ highlightLimit: 500 });
+      this.#terminal.loadAddon(search);
+      return search;
+    });
+    return this.#search;
+  }
+
   /** Draws by WebGL where there is a graphics card; a software one is slower than the DOM. */
   async #accelerate(): Promise<void> {
     const probe = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
@@ -163,4 +214,19 @@ export class TerminalHandle {
       // The DOM renderer stays.
     }
   }
+}
+
+function coloured(text: string): string {
+  return `\x1b[0;90m${text}\x1b[0m`;
+}
+
+/** Opens a link that a program printed: only the web, and without a way back into this page. */
+function openLink(uri: string): void {
+  let url: URL;
+  try {
+    url = new URL(uri);
+  } catch {
+    return;
+  }
+  if (url.protocol === "http:" || url.protocol === "https:") window.open(url, "_blank", "noopener,noreferrer");
 }

@@ -8,7 +8,7 @@ use super::{Done, Engine, NAMED};
 use crate::{
     environment::Packed,
     files::{
-        flight::{Flight, settle},
+        flight::{Flight, Settled, settle},
         pending::SMALL,
         report::Built,
         upload::{UploadEnd, Uploaded},
@@ -135,8 +135,9 @@ impl Engine {
             .filter(|told| told.bytes > 0 && told.bytes <= INLINE_BYTES as u64)
             .map(|told| (told.path.clone(), told.bytes))
             .collect();
-        let again = settle(&mut tree, told, version, &refused);
+        let Settled { again, emptied } = settle(&mut tree, told, version, &refused);
         drop(tree);
+        self.emptied.extend(emptied);
         for (path, bytes) in bytes {
             self.pending.uploaded(&path, bytes, started, now);
         }

@@ -30,13 +30,14 @@ fn random_bytes(random: &mut StdRng) -> Vec<u8> {
 fn on_disk(pair: &Pair, random: &mut StdRng) {
     let root = pair.workspace();
     let path = root.join(&random_path(random)[1..]);
-    let _ = match random.random_range(0..10) {
+    let _ = match random.random_range(0..11) {
         0..4 => fs::write(&path, random_bytes(random)),
         4 => fs::create_dir_all(&path),
         5 => fs::remove_file(&path),
         6 => fs::remove_dir_all(&path),
         7 => fs::rename(&path, root.join(&random_path(random)[1..])),
         8 => symlink("../x", &path),
+        9 => fs::hard_link(&path, root.join(&random_path(random)[1..])),
         _ => fs::metadata(&path).and_then(|metadata| {
             if metadata.is_file() { fs::set_permissions(&path, fs::Permissions::from_mode(0o744)) } else { Ok(()) }
         }),
@@ -99,6 +100,7 @@ async fn run(seed: u64, flaps: bool) {
             _ => tokio::time::sleep(Duration::from_millis(random.random_range(0..40))).await,
         }
     }
+    pair.rest().await;
     pair.converge().await;
 }
 

@@ -104,6 +104,20 @@ impl State {
         self.tree.retain(|at, _| !paths::is_within(at, path));
     }
 
+    /// As the node does: what only sets a mode must know the content, else it is refused.
+    fn refuse(&self, changes: &mut Vec<Change>) -> Vec<(String, String)> {
+        let mut refused = Vec::new();
+        changes.retain(|change| {
+            let Change::Put { path, node: Node::File { hash, .. }, content: None } = change else { return true };
+            let known = matches!(self.tree.get(path), Some(Node::File { hash: known, .. }) if known == hash);
+            if !known {
+                refused.push((path.clone(), "content_missing".to_owned()));
+            }
+            known
+        });
+        refused
+    }
+
     /// Commits, and returns the frames that carry the commit to the agent.
     fn commit(&mut self, changes: Vec<Change>) -> Vec<NodeFrame> {
         self.version += 1;
@@ -305,6 +319,24 @@ impl Pair {
                 return;
             }
         }
+        self.differ()
+    }
+
+    /// Waits until disk and tree are alike by themselves: nothing asks the agent to look everywhere.
+    pub async fn rest(&self) {
+        self.in_order().await;
+        let mut changed = self.changed.subscribe();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(8);
+        while self.disk() != self.state.lock().unwrap().tree {
+            if tokio::time::Instant::now() > deadline {
+                self.differ();
+            }
+            // A push that is on its way changes the disk without a word.
+            let _ = tokio::time::timeout(Duration::from_millis(50), changed.changed()).await;
+        }
+    }
+
+    fn differ(&self) {
         let (disk, tree) = (self.disk(), self.state.lock().unwrap().tree.clone());
         let differ: BTreeSet<_> =
             disk.keys().chain(tree.keys()).filter(|path| disk.get(*path) != tree.get(*path)).collect();
@@ -431,7 +463,7 @@ async fn answer(
                     state.last_batch = batch;
                     state.reports += 1;
                     state.left_out.extend(left_out);
-                    let changes: Vec<Change> = changes
+                    let mut changes: Vec<Change> = changes
                         .into_iter()
                         .map(|change| match change {
                             Change::Put { path, node: node @ Node::File { .. }, content: Some(content) } => {
@@ -447,6 +479,7 @@ async fn answer(
                             other => other,
                         })
                         .collect();
+                    let refused = state.refuse(&mut changes);
                     if !changes.is_empty() {
                         // Not pushed: the agent has it.
                         let _ = state.commit(changes);
@@ -454,7 +487,7 @@ async fn answer(
                     if std::env::var_os("PLAYHOUSE_FILES_TRACE").is_some() {
                         eprintln!("committed {batch} at {}", state.version);
                     }
-                    replies.push(NodeFrame::Reported { batch, version: state.version, refused: vec![] });
+                    replies.push(NodeFrame::Reported { batch, version: state.version, refused });
                 }
                 AgentFrame::Ready { notes } => state.ready = Some(notes),
                 AgentFrame::Flushed { tag } => {

@@ -60,6 +60,25 @@ async fn what_a_program_writes_is_seen_within_a_second_without_a_flush() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_two_names_changes_under_both() {
+    let pair = pair().await;
+    let root = pair.workspace();
+    fs::create_dir(root.join("d")).unwrap();
+    fs::write(root.join("one"), "1").unwrap();
+    pair.until("the file", |state| state.tree.get("/one") == Some(&file(b"1", false))).await;
+    fs::hard_link(root.join("one"), root.join("d/two")).unwrap();
+    pair.until("its other name", |state| state.tree.get("/d/two") == Some(&file(b"1", false))).await;
+    for (name, content) in [("one", "first"), ("d/two", "second, longer")] {
+        fs::write(root.join(name), content).unwrap();
+        for path in ["/one", "/d/two"] {
+            pair.until(path, |state| state.tree.get(path) == Some(&file(content.as_bytes(), false))).await;
+        }
+    }
+    fs::set_permissions(root.join("one"), fs::Permissions::from_mode(0o755)).unwrap();
+    pair.until("the mode", |state| state.tree.get("/d/two") == Some(&file(b"second, longer", true))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pushes_are_on_the_disk_when_the_next_ordered_frame_is_done() {
     let mut pair = pair().await;
     pair.put("/a/b", b"one");

@@ -12,7 +12,7 @@ use crate::actors::{
     sandbox::{SandboxCommand, SandboxMessage},
     session::SessionMessage,
     views::{ProcessStatus, RunCommand, SandboxStatus},
-    workspace::{RunRequest, SaveOutcome, WorkspaceAnswer, WorkspaceCommand, WorkspaceMessage, WorkspaceRef},
+    workspace::{Programs, RunRequest, SaveOutcome, WorkspaceAnswer, WorkspaceCommand, WorkspaceMessage, WorkspaceRef},
 };
 use playhouse_protocol::client::ServerMessage;
 
@@ -237,7 +237,7 @@ async fn saving_keeps_the_environment_for_the_next_sandbox() {
     let attached = listener.attach(&workspace, &ann, sandbox_id).await.unwrap();
     assert_eq!(attached.processes, [process_id]);
 
-    workspace.cast(WorkspaceMessage::Save { sandbox_id }).await.unwrap();
+    workspace.cast(WorkspaceMessage::Save { sandbox_id, number: 1, programs: Programs::Stop }).await.unwrap();
     let tag = loop {
         if let NodeFrame::Flush { tag } = agent.at_once().await {
             break tag;
@@ -291,7 +291,7 @@ async fn an_unfilled_or_absent_sandbox_is_not_saved() {
     let sandbox_id = sandbox(&workspace, &ann).await;
     let mut agent = Agent::link(&workspace, 1, sandbox_id, false).await;
     begin(&mut agent, true).await;
-    workspace.cast(WorkspaceMessage::Save { sandbox_id }).await.unwrap();
+    workspace.cast(WorkspaceMessage::Save { sandbox_id, number: 1, programs: Programs::Stop }).await.unwrap();
     agent.says(AgentFrame::Environment { tag: 1, offset: 0, bytes: vec![1], last: true, left_out: vec![] }).await;
     // Commands are taken in order: by now the frame was, too.
     assert_eq!(paths(&workspace, &ann).await, [] as [&str; 0]);

@@ -269,7 +269,7 @@ impl Agent {
         let (at_once, now) = mpsc::unbounded_channel();
         let (ordered_frames, ordered) = mpsc::channel(ORDERED_FRAMES);
         let link = LinkRef::new(number, sandbox_id, at_once, ordered_frames);
-        let up = WorkspaceMessage::LinkUp { sandbox_id, link: link.clone(), ready, tree_version: 0 };
+        let up = WorkspaceMessage::LinkUp { sandbox_id, link: link.clone(), ready, tree_version: 0, harvest: false };
         workspace.cast(up).await.unwrap();
         Self { link, workspace: workspace.clone(), now, ordered }
     }

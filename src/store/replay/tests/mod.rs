@@ -78,7 +78,8 @@ async fn what_was_appended_is_read_again_also_after_reopening() {
 
     let replay = Replay::open(dir.path(), SMALL).await.unwrap();
     let bounds = replay.bounds(key(1)).await.unwrap().unwrap();
-    let expected = Bounds { first: EventId::new(0, 1), last: EventId::new(0, 5), retained_bytes: 100, finished: true };
+    let expected =
+        Bounds { first: EventId::new(0, 1), last: EventId::new(0, 5), retained_bytes: 100, bytes: 100, finished: true };
     assert_eq!(bounds, expected);
     let (items, next) = read_all(&replay, key(1), EventId::new(0, 2), 1).await;
     assert_eq!(events(&items), [(0, 3), (0, 4), (0, 5)]);
@@ -192,7 +193,13 @@ async fn the_cap_of_a_workspace_takes_the_oldest_finished_log_first_then_from_th
     let replay = Replay::open(dir.path(), cap).await.unwrap();
     replay.append(key(3), 1, chunks(1..=30, 1000)).await.unwrap();
     let first = replay.bounds(key(1)).await.unwrap().unwrap();
-    let expected = Bounds { first: EventId::new(0, 41), last: EventId::new(0, 40), retained_bytes: 0, finished: true };
+    let expected = Bounds {
+        first: EventId::new(0, 41),
+        last: EventId::new(0, 40),
+        retained_bytes: 0,
+        bytes: 40_000,
+        finished: true,
+    };
     assert_eq!(first, expected);
     let (items, _) = read_all(&replay, key(1), EventId::ZERO, 1000).await;
     assert_eq!(losses(&items)[0].bytes, 40_000);

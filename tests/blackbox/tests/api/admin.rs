@@ -99,3 +99,18 @@ fn cluster_status_prints_the_nodes() {
         assert_eq!(nobody_there.code, Some(1), "{}", nobody_there.stderr);
     });
 }
+
+#[test]
+fn every_metric_says_what_it_means() {
+    on_shared(async |arena| {
+        let nobody = arena.nobody();
+        let _ = nobody.get("/healthz").await.expect(200);
+        let text = String::from_utf8(admin(&nobody, "/metrics").await.body.to_vec()).expect("UTF-8");
+        let of = |mark: &str| -> std::collections::BTreeSet<String> {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(mark));
+            lines.filter_map(|line| line.split_whitespace().next()).map(ToOwned::to_owned).collect()
+        };
+        assert!(!of("# TYPE ").is_empty());
+        assert_eq!(of("# TYPE "), of("# HELP "));
+    });
+}

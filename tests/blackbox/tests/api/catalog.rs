@@ -113,13 +113,72 @@ get /api/stream/{}
 fn the_contract_has_a_page_for_people() {
     on_shared(async |arena| {
         let nobody = arena.nobody();
-        let mut answer = nobody.get("/api/docs").await;
-        for _ in 0..3 {
-            if (300..400).contains(&answer.status) {
-                answer = nobody.get(&answer.header("location")).await;
+        for path in ["/api/docs", "/api/docs/"] {
+            let answer = nobody.get(path).await.expect(200);
+            assert!(answer.header("content-type").contains("text/html"), "{:?}", answer.headers);
+            let page = String::from_utf8(answer.body.to_vec()).expect("text");
+            let files: Vec<_> = page.split('"').filter(|part| part.starts_with("/api/docs/")).collect();
+            assert!(files.len() > 2, "the page brings its files along: {page}");
+            for file in files {
+                let _ = nobody.get(file).await.expect(200);
             }
         }
-        let answer = answer.expect(200);
-        assert!(answer.header("content-type").contains("text/html"), "{:?}", answer.headers);
     });
+}
+
+#[test]
+fn templates_and_instance_types_page_like_every_list() {
+    on_shared(async |arena| {
+        let user = arena.user("u").await;
+        for list in ["/api/templates", "/api/instance-types"] {
+            let whole = user.all(list, 1000).await;
+            assert!(whole.len() > 1, "{list}");
+            assert_eq!(user.all(list, 1).await, whole, "{list}");
+            user.get(&format!("{list}?limit=1001")).await.problem_of_status(422);
+            user.get(&format!("{list}?limit=0")).await.refused_as_malformed();
+            user.get(&format!("{list}?cursor=made-up")).await.refused_as_malformed();
+        }
+    });
+}
+
+#[test]
+fn the_openapi_document_is_whole() {
+    on_shared(async |arena| {
+        let document = arena.nobody().get("/api/openapi.json").await.expect(200).json();
+        let mut names = std::collections::BTreeSet::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("operations") {
+                let of = format!("{method} {path}");
+                assert!(names.insert(shape::text(operation, "operationId")), "{of} has a name of its own");
+                for (status, response) in operation["responses"].as_object().expect("responses") {
+                    assert!(!shape::text(response, "description").is_empty(), "{of} describes {status}");
+                }
+                let none = Vec::new();
+                let parameters = operation["parameters"].as_array().unwrap_or(&none);
+                let named = |kind: &str, name: &str| parameters.iter().any(|p| p["in"] == kind && p["name"] == name);
+                for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
+                    assert!(named("path", part), "{of} describes {part}");
+                }
+                assert_eq!(named("header", "Idempotency-Key"), method == "post", "{of} and idempotency keys");
+            }
+        }
+        let mut refs = Vec::new();
+        collect_refs(&document, &mut refs);
+        assert!(!refs.is_empty());
+        for reference in refs {
+            let pointer = reference.strip_prefix('#').expect("within the document");
+            assert!(document.pointer(pointer).is_some(), "{reference} is there");
+        }
+    });
+}
+
+fn collect_refs(value: &serde_json::Value, refs: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            refs.extend(fields.get("$ref").and_then(|reference| reference.as_str()).map(ToOwned::to_owned));
+            fields.values().for_each(|field| collect_refs(field, refs));
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| collect_refs(item, refs)),
+        _ => {}
+    }
 }

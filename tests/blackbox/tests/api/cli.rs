@@ -331,3 +331,20 @@ fn no_host_serves_the_api_and_refuses_sandboxes() {
         assert!(os::of_data_dir(arena.server().data(), "host").is_empty(), "no host was started");
     });
 }
+
+#[test]
+fn a_token_that_can_not_be_is_wrong_usage_and_the_server_stays_well() {
+    on_shared(async |arena| {
+        let data = data_of(arena.server());
+        let create =
+            async |flags: &[&str]| cli::run(&[&["token", "create", "--data-dir", &data][..], flags].concat()).await;
+        for ttl in ["0s", "500ms", "99999999999h", "4000d"] {
+            let _ = create(&["--user", "u", "--ttl", ttl]).await.expect(2);
+        }
+        for name in ["", " ", "a/b", "a\nb", &"x".repeat(65)] {
+            let _ = create(&["--user", name]).await.expect(2);
+            let _ = create(&["--user", "u", "--org", name]).await.expect(2);
+        }
+        let _ = create(&["--user", "u", "--ttl", "3650d"]).await.expect(0);
+    });
+}

@@ -178,3 +178,49 @@ fn files_processes_and_members_page_too() {
         }
     });
 }
+
+#[test]
+fn an_array_is_no_body_where_an_object_is_asked_for() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let user = &ws.client;
+        user.post("/api/workspaces", json!(["a", null])).await.refused_as_malformed();
+        user.put(&ws.path(""), json!(["a", null])).await.refused_as_malformed();
+        user.put(&ws.path("/members/x"), json!(["view"])).await.refused_as_malformed();
+        user.post(&ws.path("/links"), json!(["view", null])).await.refused_as_malformed();
+        user.post(&ws.path("/files"), json!(["/a", false, null, "utf-8"])).await.refused_as_malformed();
+        user.post(&ws.path("/sandbox"), json!([null])).await.refused_as_malformed();
+        ws.post_run(json!(["true", false, null, null, {}, null])).await.refused_as_malformed();
+        assert!(ws.get().await["sandbox"].is_null(), "nothing was made");
+    });
+}
+
+#[test]
+fn a_cursor_goes_on_in_its_own_list_only() {
+    on_shared(async |arena| {
+        let user = arena.user("u").await;
+        let (one, other) = (arena.workspace_of(&user, "blank").await, arena.workspace_of(&user, "blank").await);
+        for ws in [&one, &other] {
+            ws.create("/a", "").await;
+            ws.create("/b", "").await;
+        }
+        let cursor = async |path: &str| {
+            let page = user.get(&format!("{path}?limit=1")).await.expect(200).json();
+            shape::text(&page, "next_cursor")
+        };
+        let (files, workspaces) = (cursor(&one.path("/files")).await, cursor("/api/workspaces").await);
+        for (list, cursor) in [
+            ("/api/workspaces".to_owned(), &files),
+            (other.path("/files"), &files),
+            (one.path("/files"), &workspaces),
+            (one.path("/members"), &files),
+            (one.path("/links"), &files),
+            (one.path("/processes"), &files),
+            ("/api/templates".to_owned(), &files),
+        ] {
+            user.get(&format!("{list}?cursor={cursor}")).await.problem(422, "cursor_invalid");
+        }
+        let rest = user.get(&format!("{}?cursor={files}", one.path("/files"))).await.expect(200).json();
+        assert_eq!(rest["items"].as_array().map(Vec::len), Some(1));
+    });
+}

@@ -338,3 +338,23 @@ fn an_etag_is_the_contents_and_changes_with_it() {
         }
     });
 }
+
+#[test]
+fn an_if_match_that_names_no_etag_is_met_by_nothing() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let file = ws.create("/a", "old").await;
+        let path = format!("/api/files/{}", shape::text(&file, "id"));
+        let etag = shape::text(&file, "etag");
+        let put = async |condition: &str| {
+            let request = ws.client.request(Method::PUT, &path).header("if-match", condition);
+            ws.client.send(request.json(&json!({"content": "new"}))).await
+        };
+        for broken in ["", "\"", ",", "\"\"", &format!("W/\"{etag}\"")] {
+            put(broken).await.problem(412, "version_conflict");
+        }
+        assert_eq!(ws.read("/a").await.as_deref(), Some(&b"old"[..]));
+        let _ = put(&format!("\"x\", \"{etag}\"")).await.expect(200);
+        let _ = put("*").await.expect(200);
+    });
+}

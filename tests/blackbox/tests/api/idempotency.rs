@@ -94,3 +94,76 @@ fn a_key_longer_than_128_is_refused() {
         keyed(&user, "/api/workspaces", &"k".repeat(129), &json!({"name": "a"})).await.refused_as_malformed();
     });
 }
+
+async fn bare(client: &Client, path: &str, key: &str) -> Answer {
+    client.send(client.request(Method::POST, path).header("idempotency-key", key)).await
+}
+
+async fn status(ws: &playhouse_blackbox::Workspace, sandbox: uuid::Uuid, wanted: &[&str]) {
+    playhouse_blackbox::wait::until(&format!("one of {wanted:?}"), async || {
+        wanted.contains(&&*ws.sandbox_status(sandbox).await).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn a_retried_suspend_does_not_suspend_a_sandbox_that_was_resumed_since() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run("echo up; sleep 1000").await;
+        ws.printed(run.process_id, "up").await;
+        let path = format!("/api/sandboxes/{}", run.sandbox_id);
+        let _ = bare(&ws.client, &format!("{path}/suspend"), "s").await.expect(202);
+        status(&ws, run.sandbox_id, &["suspended"]).await;
+        let _ = bare(&ws.client, &format!("{path}/resume"), "r").await.expect(202);
+        status(&ws, run.sandbox_id, &["running", "idle"]).await;
+        let _ = bare(&ws.client, &format!("{path}/suspend"), "s").await.expect(202);
+        assert!(["running", "idle"].contains(&&*ws.sandbox_status(run.sandbox_id).await), "it was done once");
+        // The same key for something else on it.
+        bare(&ws.client, &format!("{path}/resume"), "s").await.problem(422, "idempotency_key_reused");
+        bare(&ws.client, &format!("{path}/token"), "s").await.problem(422, "idempotency_key_reused");
+        ws.cancel(run.process_id).await;
+    });
+}
+
+#[test]
+fn a_retried_stream_token_is_made_afresh() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let sandbox = shape::id(&ws.sandbox().await, "id");
+        let path = format!("/api/sandboxes/{sandbox}/token");
+        let first = bare(&ws.client, &path, "k").await.expect(200).json();
+        let second = bare(&ws.client, &path, "k").await.expect(200).json();
+        assert_ne!(shape::text(&first, "stream_token"), shape::text(&second, "stream_token"));
+        let request = ws.client.request(Method::POST, &path).header("idempotency-key", "k");
+        ws.client.send(request.json(&json!({}))).await.problem(422, "idempotency_key_reused");
+    });
+}
+
+#[test]
+fn a_retried_acceptance_of_a_link_gets_its_answer_again() {
+    on_shared(async |arena| {
+        let (ws, guest) = (arena.workspace().await, arena.user("guest").await);
+        let made = ws.client.post(&ws.path("/links"), json!({"role": "view"})).await.success().json();
+        let url = shape::text(&made, "url");
+        let first = bare(&guest, &url, "k").await.expect(200).json();
+        let _ = ws.client.put(&ws.path(""), json!({"name": "renamed since"})).await.expect(200);
+        assert_eq!(bare(&guest, &url, "k").await.expect(200).json(), first, "the first answer again");
+        let request = guest.request(Method::POST, &url).header("idempotency-key", "k");
+        guest.send(request.body("other")).await.problem(422, "idempotency_key_reused");
+        let other = ws.client.post(&ws.path("/links"), json!({"role": "edit"})).await.success().json();
+        bare(&guest, &shape::text(&other, "url"), "k").await.problem(422, "idempotency_key_reused");
+    });
+}
+
+#[test]
+fn a_key_on_another_method_says_nothing() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        for name in ["one", "two"] {
+            let request = ws.client.request(Method::PUT, &ws.path("")).header("idempotency-key", "k".repeat(200));
+            let answer = ws.client.send(request.json(&json!({"name": name}))).await.expect(200).json();
+            assert_eq!(answer["name"], name);
+        }
+    });
+}

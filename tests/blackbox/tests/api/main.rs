@@ -15,6 +15,7 @@ mod input;
 mod limits;
 mod links;
 mod members;
+mod quotas;
 mod running;
 mod sandboxes;
 mod sync;

@@ -321,3 +321,22 @@ fn twenty_programs_at_once_each_have_their_own_output() {
         }
     });
 }
+
+#[test]
+fn a_process_never_ends_before_it_has_started() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        for _ in 0..10 {
+            let run = ws.run("true").await;
+            let process = ws.ended(run.process_id).await;
+            let (started, finished) = (shape::text(&process, "started_at"), shape::text(&process, "finished_at"));
+            let instant = |text: &str| {
+                // To the same number of digits, RFC 3339 in UTC compares as text.
+                let (seconds, fraction) =
+                    text.trim_end_matches('Z').split_once('.').unwrap_or((text.trim_end_matches('Z'), ""));
+                format!("{seconds}.{fraction:0<9}")
+            };
+            assert!(instant(&started) <= instant(&finished), "{started} to {finished}");
+        }
+    });
+}

@@ -228,3 +228,14 @@ fn two_writers_of_one_file_end_with_the_same_content_on_both_sides() {
         .await;
     });
 }
+
+#[test]
+fn the_bytes_of_a_link_are_refused_as_what_it_is() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let _ = ws.sh("ln -s /etc/passwd link").await.good();
+        let link = wait::until("the link", async || ws.find("/link").await).await;
+        let raw = format!("/api/files/{}/raw", shape::text(&link, "id"));
+        ws.client.get(&raw).await.problem(409, "is_a_link");
+    });
+}

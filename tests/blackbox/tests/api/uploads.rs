@@ -107,3 +107,20 @@ fn an_upload_into_a_generated_folder_is_409() {
         ws.client.post(&ws.path("/files"), json!({"path": "/ok", "content": "x"})).await.expect(201).json();
     });
 }
+
+#[test]
+fn a_part_may_be_named_by_an_exact_filename_alone() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let send = async |disposition: &str| {
+            let body =
+                format!("--b\r\ncontent-disposition: form-data; name=\"f\"; {disposition}\r\n\r\nhi\r\n--b--\r\n");
+            let request = ws.client.request(Method::POST, &ws.path("/files?prefix=/in"));
+            ws.client.send(request.header("content-type", "multipart/form-data; boundary=b").body(body)).await
+        };
+        let _ = send("filename*=utf-8''na%C3%AFve%20%E2%82%AC.txt").await.expect(201);
+        assert_eq!(ws.read("/in/naïve €.txt").await.as_deref(), Some(&b"hi"[..]));
+        send("filename*=utf-8''..%2F..%2Fup").await.problem(422, "path_invalid");
+        send("filename*=utf-8''%FF").await.refused_as_malformed();
+    });
+}

@@ -118,12 +118,7 @@ fn a_deleted_workspaces_sandbox_closes_with_4404() {
         let sandbox = shape::id(&ws.sandbox().await, "id");
         let token = stream::token(&ws.client, sandbox).await;
         let _ = ws.client.delete(&ws.path("")).await.expect(204);
-        let closed = wait::until("it to be gone", async || {
-            let opened = Stream::connect(&ws.client, sandbox, &token, Options::default(), Model::new(sandbox)).await;
-            opened.expect("the upgrade").next().await.err()
-        })
-        .await;
-        assert!([4403, 4404, 4410].contains(&closed.code), "{closed:?}");
+        assert_eq!(refused(&ws, sandbox, &token).await.code, 4404);
     });
 }
 

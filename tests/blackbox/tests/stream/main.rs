@@ -11,3 +11,4 @@ mod retention;
 mod roles;
 mod text;
 mod volume;
+mod wire;

@@ -152,6 +152,28 @@ fn a_malformed_id_an_unknown_process_or_an_unreached_number_is_resume_invalid() 
 }
 
 #[test]
+fn a_plural_resume_refuses_what_is_wrong_in_it_and_settles_all_others() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let (sandbox, process) = talkative(&ws, 3).await;
+        let stranger = Uuid::new_v4().to_string();
+        for (key, cursor) in [("nope", "0-1"), (stranger.as_str(), "0-1"), ("", "")] {
+            // The process is left out, or named beside what is wrong.
+            for named in [false, true] {
+                let mut processes = json!({ key: cursor });
+                if named {
+                    processes[process.to_string()] = json!("0-0");
+                }
+                let mut stream = resuming(&ws, sandbox).await;
+                stream.send(json!({"type": "resume", "processes": processes})).await;
+                assert_eq!(stream.error().await.0, "resume_invalid", "{key:?}");
+                stream.shows(process, "3\n").await;
+            }
+        }
+    });
+}
+
+#[test]
 fn a_resume_outside_from_resume_is_resume_unexpected() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;

@@ -1,6 +1,6 @@
 //! What is no longer retained is said, not silent.
 
-use playhouse_blackbox::{EventId, Options, on_own, shape};
+use playhouse_blackbox::{EventId, Frame, Model, Options, Stream, on_own, shape, stream};
 use serde_json::json;
 
 /// Prints half a megabyte in numbered lines.
@@ -57,23 +57,61 @@ fn a_slow_client_is_told_what_retention_took_while_it_slept() {
         ws.ended(run.process_id).await;
         loop {
             match slow.next().await.expect("it stays open") {
-                playhouse_blackbox::Frame::Output(output) => {
+                Frame::Output(output) => {
                     slow.send(json!({"type": "ack", "process_id": output.process, "id": output.id.to_string()})).await;
                 }
-                playhouse_blackbox::Frame::Truncated { process, to, .. } => {
+                Frame::Truncated { process, to, .. } => {
                     slow.send(json!({"type": "ack", "process_id": process, "id": to.to_string()})).await;
                 }
-                playhouse_blackbox::Frame::Status(_, status) if status.is_end() => break,
+                Frame::Status(_, status) if status.is_end() => break,
                 _ => {}
             }
         }
         let tape = slow.model.tape(run.process_id);
         let lost: u64 = tape.truncated.iter().map(|(_, _, bytes)| bytes).sum();
-        // Ids are contiguous (the model sees to that), so what is missing in the text is what the losses must count. While
-        // retention goes on a piece may be counted on either side of its edge: at most one, of 32 KiB.
-        let missing = 8192 * 56 - tape.bytes;
-        assert!(lost.abs_diff(missing) <= 32 * 1024, "{lost} bytes told, {missing} missing: {:?}", tape.truncated);
+        // Ids are contiguous (the model sees to that), so what is missing in the text is what the losses must count.
+        assert_eq!(lost, 8192 * 56 - tape.bytes, "{:?}", tape.truncated);
         assert!(lost > 0, "retention took some of it");
+    });
+}
+
+#[test]
+fn what_retention_took_is_counted_exactly_also_for_readers_who_come_again() {
+    on_own(&["--retention-bytes", "131072"], async |arena| {
+        let ws = arena.workspace().await;
+        // Pieces of all lengths, so that no guess is right by luck.
+        let script = "i=0; while [ $i -lt 400 ]; do i=$((i+1)); head -c $((i * i % 7001)) /dev/zero | tr '\\0' x; done";
+        let expected: u64 = (1..=400_u64).map(|i| i * i % 7001).sum();
+        let run = ws.run(format!("read _; {script}")).await;
+        let options = || Options { from: Some("resume"), flow_ack: true, hold_acks: true, ..Options::default() };
+        let mut whole = ws.stream(run.sandbox_id, Options::default()).await;
+        let mut model = None;
+        let _ = ws.input(run.process_id, json!({"data": "\n"})).await.expect(202);
+        // Each time it takes one event or loss and is gone again, while retention goes on.
+        let tape = loop {
+            let token = stream::token(&ws.client, run.sandbox_id).await;
+            let before = model.take().unwrap_or_else(|| Model::new(run.sandbox_id));
+            let resumed = Stream::resume(&ws.client, run.sandbox_id, &token, options(), before).await;
+            let mut reader = resumed.map_err(|(_, refused)| refused).expect("it resumes");
+            reader
+                .until("something of it", |frame, _| match frame {
+                    Frame::Output(output) => output.process == run.process_id,
+                    Frame::Truncated { process, .. } => *process == run.process_id,
+                    Frame::Status(of, status) => *of == run.process_id && status.is_end(),
+                    _ => false,
+                })
+                .await;
+            if reader.model.tape(run.process_id).end.is_some() {
+                break reader.model.tape(run.process_id).clone();
+            }
+            model = Some(reader.break_off());
+        };
+        let lost: u64 = tape.truncated.iter().map(|(.., bytes)| bytes).sum();
+        assert_eq!(tape.bytes + lost, expected, "{:?}", tape.truncated);
+        assert!(!tape.truncated.is_empty(), "retention took some of it");
+        whole.end_of(run.process_id).await;
+        let all = whole.model.tape(run.process_id);
+        assert_eq!(all.bytes + all.truncated.iter().map(|(.., bytes)| bytes).sum::<u64>(), expected);
     });
 }
 
@@ -90,6 +128,9 @@ fn the_output_of_an_ended_process_goes_after_its_time() {
         })
         .await;
         assert_eq!(ws.process(process).await["status"], "completed", "the process is still known");
+        let answer = ws.client.get(&format!("/api/processes/{process}/output")).await.expect(200);
+        assert_eq!(answer.header("playhouse-last-id"), "0-1");
+        assert_eq!(answer.header("playhouse-truncated"), "0-1..0-1");
         let stream = ws.stream(sandbox, Options::default()).await;
         assert!(
             stream.model.hello.get(&process).is_none_or(|listed| listed.first.is_none()),

@@ -104,6 +104,7 @@ fn deleting_the_workspace_closes_its_sockets() {
         stream.shows(run.process_id, "up").await;
         let _ = ws.client.delete(&ws.path("")).await.expect(204);
         let closed = stream.closed().await;
-        assert!([4403, 4404, 4410].contains(&closed.code), "{closed:?}");
+        // Nobody's access was revoked: the sandbox is over, and with it all that could be told of it.
+        assert_eq!(closed.code, 4410, "{closed:?}");
     });
 }

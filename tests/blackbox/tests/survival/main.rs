@@ -5,5 +5,7 @@
 mod counters;
 mod crash;
 mod files;
+mod full;
 mod orphans;
 mod reconnect;
+mod torn;

@@ -6,14 +6,10 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::WorkspaceAnswer;
-use crate::actors::{Code, Idempotency, Refused};
+use super::{Code, Idempotency, Refused};
 
 /// How long an answer is kept.
 pub const KEEP: Duration = Duration::hours(24);
-/// The most answers that one workspace keeps; past it the oldest go first.
-pub const ANSWERS: usize = 20_000;
-
 /// Who asked, and the hash of under which key: `idem/<user>/<hash>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
@@ -47,36 +43,33 @@ pub const ROWS: &str = "idem/";
 
 /// A kept answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct Kept<A> {
     /// Of the request it answers.
     pub fingerprint: String,
     /// The answer.
-    pub answer: Result<WorkspaceAnswer, Refused>,
+    pub answer: Result<A, Refused>,
     /// Since when.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
 }
 
-/// Whether an answer is kept: the state of things may let a retry succeed after 429 and 5xx.
-#[must_use]
-pub const fn kept(answer: &Result<WorkspaceAnswer, Refused>) -> bool {
-    match answer {
-        Ok(_) => true,
-        Err(refused) => refused.code.status() != 429 && refused.code.status() < 500,
-    }
-}
-
-/// All kept answers of a workspace.
-#[derive(Debug, Default)]
-pub struct Answers {
-    kept: HashMap<Key, Kept>,
+/// All kept answers of an entity, at most `MOST`: past that the oldest go first.
+#[derive(Debug)]
+pub struct Answers<A, const MOST: usize> {
+    kept: HashMap<Key, Kept<A>>,
     ages: BTreeSet<(OffsetDateTime, Key)>,
 }
 
-impl Answers {
+impl<A, const MOST: usize> Default for Answers<A, MOST> {
+    fn default() -> Self {
+        Self { kept: HashMap::new(), ages: BTreeSet::new() }
+    }
+}
+
+impl<A, const MOST: usize> Answers<A, MOST> {
     /// The answers of these rows.
     #[must_use]
-    pub fn load(rows: BTreeMap<Key, Kept>) -> Self {
+    pub fn load(rows: BTreeMap<Key, Kept<A>>) -> Self {
         let mut answers = Self::default();
         for (key, kept) in rows {
             answers.keep(key, kept);
@@ -93,7 +86,7 @@ impl Answers {
         key: &Key,
         fingerprint: &str,
         now: OffsetDateTime,
-    ) -> Result<Option<&Result<WorkspaceAnswer, Refused>>, Refused> {
+    ) -> Result<Option<&Result<A, Refused>>, Refused> {
         match self.kept.get(key).filter(|kept| now - kept.at < KEEP) {
             None => Ok(None),
             Some(kept) if kept.fingerprint == fingerprint => Ok(Some(&kept.answer)),
@@ -102,7 +95,7 @@ impl Answers {
     }
 
     /// Keeps an answer.
-    pub fn keep(&mut self, key: Key, kept: Kept) {
+    pub fn keep(&mut self, key: Key, kept: Kept<A>) {
         if let Some(old) = self.kept.remove(&key) {
             self.ages.remove(&(old.at, key.clone()));
         }
@@ -115,7 +108,7 @@ impl Answers {
         let mut gone = Vec::new();
         while gone.len() < 1000
             && let Some((at, _)) = self.ages.first()
-            && (now - *at >= KEEP || self.kept.len() > ANSWERS)
+            && (now - *at >= KEEP || self.kept.len() > MOST)
             && let Some((_, key)) = self.ages.pop_first()
         {
             self.kept.remove(&key);
@@ -136,10 +129,10 @@ mod tests {
         let idempotency = Idempotency { key: "k".into(), fingerprint: "f".into() };
         let key = Key::of(Uuid::from_u128(7), &idempotency);
         assert_eq!(Key::of_row(&key.row()), Some(key.clone()));
-        let mut answers = Answers::default();
+        let mut answers = Answers::<(), 10>::default();
         assert_eq!(answers.find(&key, "f", T0), Ok(None));
-        answers.keep(key.clone(), Kept { fingerprint: "f".into(), answer: Ok(WorkspaceAnswer::Done), at: T0 });
-        assert_eq!(answers.find(&key, "f", T0), Ok(Some(&Ok(WorkspaceAnswer::Done))));
+        answers.keep(key.clone(), Kept { fingerprint: "f".into(), answer: Ok(()), at: T0 });
+        assert_eq!(answers.find(&key, "f", T0), Ok(Some(&Ok(()))));
         assert_eq!(answers.find(&key, "g", T0).unwrap_err().code, Code::IdempotencyKeyReused);
         assert_eq!(answers.find(&key, "g", T0 + KEEP), Ok(None));
         assert_eq!(answers.prune(T0), []);
@@ -147,10 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_retry_may_change_is_not_kept() {
-        assert!(kept(&Ok(WorkspaceAnswer::Done)));
-        assert!(kept(&Err(Code::PathExists.into())));
-        assert!(!kept(&Err(Code::QuotaExceeded.into())));
-        assert!(!kept(&Err(Code::Retry.into())));
+    fn the_oldest_answers_make_room() {
+        let mut answers = Answers::<(), 2>::default();
+        let key = |n: u8| Key::of(Uuid::nil(), &Idempotency { key: n.to_string(), fingerprint: String::new() });
+        for n in 0..3 {
+            let at = T0 + Duration::seconds(i64::from(n));
+            answers.keep(key(n), Kept { fingerprint: String::new(), answer: Ok(()), at });
+        }
+        assert_eq!(answers.prune(T0), [key(0)]);
+        assert_eq!(answers.prune(T0), []);
     }
 }

@@ -23,6 +23,8 @@ use crate::actors::{
     workspace::Attached,
 };
 
+mod silence;
+
 const SOON: Duration = Duration::from_secs(10);
 
 /// The server's end of a socket that holds as many frames as its channel.

@@ -1,0 +1,75 @@
+//! A disk without room for output: programs wait, nothing else does, and nothing is lost once there is room again.
+
+use std::{path::PathBuf, process::Command};
+
+use playhouse_blackbox::{Options, on_own, wait};
+use serde_json::json;
+
+/// A small file system over a directory, as long as it lives.
+struct Small(PathBuf);
+
+impl Small {
+    /// None where the machine lets us mount nothing.
+    fn over(dir: PathBuf, size: &str) -> Option<Self> {
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], &dir);
+        mounted.then_some(Self(dir))
+    }
+
+    fn grow(&self, size: &str) {
+        assert!(mount(&["-o", &format!("remount,size={size}")], &self.0), "it grows");
+    }
+}
+
+fn mount(arguments: &[&str], dir: &PathBuf) -> bool {
+    Command::new("mount").args(arguments).arg(dir).status().is_ok_and(|status| status.success())
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazily: the server may still have files there. What can't be unmounted goes with the machine.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_flood_alone_until_there_is_room() {
+    on_own(&[], async |arena| {
+        let server = arena.server();
+        let ws = arena.workspace().await;
+        let typed = ws.run("cat").await;
+        let _ = ws.input(typed.process_id, json!({"data": "before\n", "seq": 1})).await.expect(202);
+        ws.printed(typed.process_id, "before").await;
+        server.kill_serve();
+        let small = Small::over(server.data().join("replay"), "2m");
+        server.start_again();
+        let Some(small) = small else { return eprintln!("not tried: nothing can be mounted here") };
+        wait::until("the agent to be back", async || {
+            let answer = ws.input(typed.process_id, json!({"data": "back\n", "seq": 2})).await;
+            (answer.status == 202).then_some(())
+        })
+        .await;
+        let flood = ws.run("yes 0123456789abcdef | head -c 8000000").await;
+        let mut stream = ws.stream(flood.sandbox_id, Options::default()).await;
+        // It comes to stand: for as long as the server waits between two tries at most, nothing more of it comes.
+        wait::until("the flood to stand", async || {
+            let before = stream.model.tapes.get(&flood.process_id).map_or(0, |tape| tape.bytes);
+            while stream.next_within(std::time::Duration::from_secs(2)).await.is_some() {}
+            let now = stream.model.tapes.get(&flood.process_id).map_or(0, |tape| tape.bytes);
+            (now > 0 && now == before).then_some(())
+        })
+        .await;
+        assert!(stream.model.tape(flood.process_id).end.is_none(), "it has not ended");
+        assert!(stream.model.tape(flood.process_id).bytes < 8_000_000);
+        // Others are not stopped: what they print is shown before it is stored.
+        stream.input(typed.process_id, "while it is full\n", 3).await;
+        stream.shows(typed.process_id, "while it is full").await;
+        assert_eq!(ws.process(flood.process_id).await["status"], "running");
+        small.grow("64m");
+        assert_eq!(stream.end_of(flood.process_id).await.status, "completed");
+        let tape = stream.model.tape(flood.process_id);
+        assert!(tape.is_whole(), "{:?}", tape.truncated);
+        assert_eq!(tape.bytes, 8_000_000);
+        assert_eq!(ws.output(flood.process_id).await.len(), 8_000_000, "and all of it is stored");
+        ws.cancel(typed.process_id).await;
+    });
+}

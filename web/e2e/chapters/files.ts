@@ -1,0 +1,126 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { assertAccessible } from "../accessibility.ts";
+import type { IdePage } from "../ide-page.ts";
+import { until } from "../until.ts";
+import type { World } from "../world.ts";
+
+/** One red dot. */
+const PICTURE = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==",
+  "base64",
+);
+
+/** Uploads, moves, deletions, and leaving with unsaved texts. */
+export async function files(world: World, ide: IdePage): Promise<void> {
+  const { page } = ide;
+  const step = world.steps.step.bind(world.steps);
+  const upload = (name: string, buffer: Buffer) =>
+    page.getByLabel("Files to upload").setInputFiles({ name, mimeType: "application/octet-stream", buffer });
+
+  await step("files are uploaded, and replaced only when asked", async () => {
+    await upload("notes.txt", Buffer.from("first\n"));
+    await ide.row("notes.txt").waitFor();
+    await upload("notes.txt", Buffer.from("second\n"));
+    await ide.dialog().getByRole("button", { name: "Replace" }).click();
+    await ide.open("notes.txt");
+    await until("the second text", async () => (await ide.editorText()).includes("second"));
+  });
+
+  await step("a file is dropped on the tree, and its name is no markup", async () => {
+    const transfer = await page.evaluateHandle(() => {
+      const made = new DataTransfer();
+      made.items.add(new File(["dropped\n"], "<img src=x onerror=alert(1)>.txt"));
+      return made;
+    });
+    await page.getByRole("region", { name: "Files" }).dispatchEvent("drop", { dataTransfer: transfer });
+    await ide.row("<img src=x onerror=alert(1)>.txt").waitFor();
+    await ide.row("<img src=x onerror=alert(1)>.txt").press("Delete");
+    await ide.dialog().getByText("/<img src=x onerror=alert(1)>.txt", { exact: true }).waitFor();
+    await ide.dialog().getByRole("button", { name: "Delete" }).click();
+    await ide.row("<img src=x onerror=alert(1)>.txt").waitFor({ state: "detached" });
+  });
+
+  await step("pictures are shown, and what is no text is offered as a download", async () => {
+    await upload("dot.png", PICTURE);
+    await ide.open("dot.png");
+    const picture = page.getByRole("img", { name: "dot.png" });
+    await until("the picture", () => picture.evaluate((image) => (image as HTMLImageElement).naturalWidth === 1));
+    await upload("raw.bin", Buffer.from([0, 159, 255, 3]));
+    await ide.open("raw.bin");
+    await page.getByText("This file is no text.").waitFor();
+    await page.getByRole("link", { name: "Download", exact: true }).waitFor();
+  });
+
+  await step("a file is moved into a new folder, by keyboard alone", async () => {
+    await ide.row("notes.txt").focus();
+    await page.keyboard.press("F2");
+    await ide.dialog().getByRole("textbox").fill("/docs/notes.md");
+    await page.keyboard.press("Enter");
+    await page.getByRole("tab", { name: "notes.md", exact: true }).waitFor();
+    await ide.row("docs").focus();
+    await page.keyboard.press("Shift+F10");
+    await page.getByRole("menu").waitFor();
+    await assertAccessible(page, "the tree's menu");
+    await page.keyboard.press("Escape");
+    await ide.row("docs").press("ArrowRight");
+    await ide.row("notes.md").waitFor();
+    await ide.row("notes.md").press("Enter");
+    await page.getByRole("tab", { name: "notes.md", exact: true, selected: true }).waitFor();
+  });
+
+  await step("a path that is taken is refused in words", async () => {
+    await ide.row("notes.md").press("F2");
+    await ide.dialog().getByRole("textbox").fill("/hello.py");
+    await ide.dialog().getByRole("button", { name: "Move" }).click();
+    await ide.dialog().getByRole("alert").waitFor();
+    await ide.dialog().getByRole("button", { name: "Cancel" }).click();
+  });
+
+  await step("a file is found by a few letters", async () => {
+    await page.locator(".cm-content").click();
+    await page.keyboard.press("ControlOrMeta+p");
+    await ide.dialog().getByRole("combobox").fill("hlo");
+    await ide.dialog().getByRole("option", { name: "hello.py", selected: true }).waitFor();
+    await assertAccessible(page, "finding a file");
+    await page.keyboard.press("Enter");
+    await page.getByRole("tab", { name: "hello.py", exact: true, selected: true }).waitFor();
+  });
+
+  await step("unsaved texts are asked for before the page is left", async () => {
+    await page.locator(".cm-content").click();
+    await page.keyboard.insertText("# not saved\n");
+    await page.getByRole("tab", { name: "hello.py (unsaved)" }).waitFor();
+    assert.match(await page.title(), /^● journey/);
+    await page.getByRole("tab", { name: "hello.py (unsaved)" }).press("Delete");
+    await ide.dialog().getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("link", { name: "All workspaces" }).click();
+    await ide.dialog().getByText("Not saved: /hello.py").waitFor();
+    await ide.dialog().getByRole("button", { name: "Cancel" }).click();
+    await page.getByRole("tab", { name: "hello.py (unsaved)" }).waitFor();
+    await page.getByRole("link", { name: "All workspaces" }).click();
+    await ide.dialog().getByRole("button", { name: "Discard" }).click();
+    await page.getByRole("link", { name: "journey" }).click();
+    await ide.open("hello.py");
+    assert(!(await ide.editorText()).includes("# not saved"));
+  });
+
+  await step("a folder is deleted with all that is in it", async () => {
+    await ide.open("docs", "folder");
+    await ide.open("notes.md");
+    await ide.row("docs").focus();
+    await page.keyboard.press("Delete");
+    await ide.dialog().getByRole("button", { name: "Delete" }).click();
+    await ide.row("docs").waitFor({ state: "detached" });
+    await page.getByRole("tab", { name: "notes.md" }).waitFor({ state: "detached" });
+  });
+
+  await step("everything is downloaded as an archive", async () => {
+    const [download] = await Promise.all([
+      page.waitForEvent("download"),
+      page.getByRole("link", { name: "Download all files" }).click(),
+    ]);
+    const bytes = await readFile(await download.path());
+    assert.equal(bytes.subarray(0, 2).toString(), "PK");
+  });
+}

@@ -1,0 +1,51 @@
+/** The terminal's colours: it paints by itself, so style variables don't reach it. */
+
+import type { ITheme } from "@xterm/xterm";
+
+export const DARK: ITheme = {
+  background: "#0f1319",
+  foreground: "#d6dbe5",
+  cursor: "#7ee0b8",
+  cursorAccent: "#0f1319",
+  selectionBackground: "#2c3a52",
+  black: "#566073",
+  red: "#ff8a80",
+  green: "#8fdc9a",
+  yellow: "#f0d27a",
+  blue: "#82b7ff",
+  magenta: "#c79bf0",
+  cyan: "#6fd6d6",
+  white: "#d6dbe5",
+  brightBlack: "#8a95a7",
+  brightRed: "#ffaaa2",
+  brightGreen: "#aef0b8",
+  brightYellow: "#ffe69a",
+  brightBlue: "#a9ceff",
+  brightMagenta: "#ddbfff",
+  brightCyan: "#98ecec",
+  brightWhite: "#ffffff",
+};
+
+export const LIGHT: ITheme = {
+  background: "#fbfcfd",
+  foreground: "#1d2430",
+  cursor: "#0b7a55",
+  cursorAccent: "#ffffff",
+  selectionBackground: "#cfe0f7",
+  black: "#1d2430",
+  red: "#b3261e",
+  green: "#1a7f37",
+  yellow: "#7d5600",
+  blue: "#0a5cc2",
+  magenta: "#7d3cb5",
+  cyan: "#0b7285",
+  white: "#5b6675",
+  brightBlack: "#5b6675",
+  brightRed: "#c9372c",
+  brightGreen: "#1f8a3f",
+  brightYellow: "#8a6100",
+  brightBlue: "#1868d2",
+  brightMagenta: "#8e4cc7",
+  brightCyan: "#0e8096",
+  brightWhite: "#3a4453",
+};
