@@ -14,7 +14,7 @@ use std::{
 
 use playhouse::{
     host::{HostConfig, HostFailure, run_with},
-    sandbox::probe,
+    sandbox::{probe, rights::Rights},
 };
 use playhouse_protocol::{
     codec,
