@@ -21,7 +21,7 @@ if [ ! -f "$vm/disk.img" ]; then
   [ -f "$vm/key" ] || ssh-keygen -q -t ed25519 -N '' -f "$vm/key"
   rm -rf "$vm/root"
   packages=linux-image-cloud-amd64,initramfs-tools,systemd-sysv,udev,dbus-user-session,libpam-systemd,sudo,uidmap
-  packages+=,e2fsprogs,python3,python3-pip,openssh-server,iproute2,procps,ca-certificates,git
+  packages+=,e2fsprogs,python3,python3-pip,openssl,unzip,tar,zstd,openssh-server,iproute2,procps,ca-certificates,git
   mmdebstrap --quiet --variant=apt --include=$packages \
     --customize-hook='chroot "$1" useradd -m -s /bin/bash dev' \
     --customize-hook='echo "dev ALL=(ALL) NOPASSWD: ALL" > "$1/etc/sudoers.d/dev"' \
