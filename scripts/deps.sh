@@ -18,6 +18,7 @@ if [ "${1:-build}" = test ]; then
   need openssl command -v openssl
   need python3-pip python3 -m pip --version
   need unzip command -v unzip
+  need zstd command -v zstd
 fi
 
 if [ ${#packages[@]} -gt 0 ]; then

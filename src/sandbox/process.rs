@@ -56,10 +56,7 @@ impl ProcessRef {
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        match rustix::process::pidfd_send_signal(&descriptor, Signal::KILL) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => return Err(error.into()),
-        }
+        killed(rustix::process::pidfd_send_signal(&descriptor, Signal::KILL))?;
         let timeout = Timespec { tv_sec: limit.as_secs().cast_signed(), tv_nsec: i64::from(limit.subsec_nanos()) };
         if rustix::event::poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&timeout))? == 0 {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the process did not die"));
@@ -86,6 +83,15 @@ impl ProcessRef {
     }
 }
 
+/// Whether a signal may have been what ends a process. Without root a host may not signal what a host before it started, in
+/// a user namespace of that one's: its cgroup has killed it then, and what is left is to wait.
+fn killed(sent: Result<(), rustix::io::Errno>) -> io::Result<()> {
+    match sent {
+        Ok(()) | Err(rustix::io::Errno::SRCH | rustix::io::Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether an error says that there is no such process.
 fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
@@ -106,6 +112,13 @@ mod tests {
         let line = "17 (a) b) S) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20";
         assert_eq!(start_time(line), Some(4711));
         assert_eq!(start_time("17 (x"), None);
+    }
+
+    #[test]
+    fn a_process_that_may_not_be_signalled_is_waited_for_all_the_same() {
+        use rustix::io::Errno;
+        assert!(killed(Ok(())).is_ok() && killed(Err(Errno::SRCH)).is_ok() && killed(Err(Errno::PERM)).is_ok());
+        assert!(killed(Err(Errno::INVAL)).is_err());
     }
 
     #[test]

@@ -93,11 +93,12 @@ impl Rights {
         }
     }
 
-    /// Makes a sandbox's disk of this size in its directory. One that is started anew has its disk.
+    /// Makes a sandbox's disk of this size in its directory, if it isn't there.
     pub(super) fn provide_disk(&self, spares: &Path, bytes: u64, dir: &Path) -> Result<disk::Disk, StepError> {
         match self {
             Self::Root => {
                 let image = dir.join(disk::IMAGE);
+                // One that is started anew has its disk.
                 if image.exists() {
                     disk::repair(&image)?;
                 } else {
