@@ -36,6 +36,11 @@ use crate::environment::{self, Packed};
 const GATHER: Duration = Duration::from_millis(20);
 /// How often everything is scanned where not everything can be watched.
 const SCAN_EVERY: Duration = Duration::from_secs(2);
+/// So long after events were read everything is looked at once: a file may have changed through a second name that came
+/// and went before it was looked at, of which no event tells.
+const DOUBT: Duration = Duration::from_secs(5);
+/// And after at least so many times as long as that took last.
+const DOUBT_FACTOR: u32 = 50;
 /// The most paths that one report looks at.
 const LOOKS: usize = 2000;
 /// The most left-out paths that are named, and remembered as named.
@@ -83,6 +88,10 @@ pub struct Engine {
     lost_track: bool,
     listen_at: Duration,
     scan_at: Option<Duration>,
+    /// Not everything can be watched, and it was said.
+    blind: bool,
+    /// How long the last scan of everything took.
+    scanned_in: Duration,
     pending: Pending,
     flight: Flight,
     batch: u64,
@@ -138,6 +147,8 @@ impl Engine {
             lost_track: false,
             listen_at: Duration::ZERO,
             scan_at: None,
+            blind: false,
+            scanned_in: Duration::ZERO,
             pending: Pending::default(),
             flight: Flight::Idle,
             batch: 0,

@@ -2,7 +2,9 @@
 //!
 //! A path is due once it has been quiet for [`QUIET`], or after [`PATIENCE`] where it is not. One that went up before
 //! waits for `max(1 s, 20 × its last upload)` from the start of that upload, so that a log never fills the link; unless
-//! it is small and has come to rest, for what has come to rest must be seen within a second.
+//! it has come to rest, for what has come to rest must be seen: a small file within a second, a large one once it has
+//! been quiet for some times as long as its last upload took. Which of them it is, a look tells: another file may have
+//! taken the place of the one that went up.
 //!
 //! Times are counted from any fixed moment.
 
@@ -18,6 +20,8 @@ pub const PACE: Duration = Duration::from_secs(1);
 pub const PACE_FACTOR: u32 = 20;
 /// A small file that has been quiet for this long does not wait for its pace.
 pub const REST: Duration = Duration::from_millis(600);
+/// A large file that has been quiet for so many times its last upload's duration, and for [`REST`], does neither.
+pub const REST_FACTOR: u32 = 4;
 /// What a small file is, in bytes.
 pub const SMALL: u64 = 1024 * 1024;
 /// After an attempt that failed because the file changed meanwhile.
@@ -36,6 +40,8 @@ pub struct Due {
     pub urgent: bool,
     /// How many attempts have failed because it changed meanwhile.
     pub tries: u8,
+    /// When anything was last heard of it.
+    pub last: Duration,
 }
 
 #[derive(Debug)]
@@ -52,7 +58,7 @@ struct Item {
 #[derive(Debug)]
 struct Pace {
     next: Duration,
-    small: bool,
+    rest: Duration,
 }
 
 /// See the module.
@@ -70,8 +76,7 @@ impl Item {
         let quiet = (self.last + QUIET).min(self.first + PATIENCE).max(self.not_before);
         match pace {
             None => quiet,
-            Some(pace) if pace.small => quiet.max(pace.next.min(self.last + REST)),
-            Some(pace) => quiet.max(pace.next),
+            Some(pace) => quiet.max(pace.next.min(self.last + REST)),
         }
     }
 }
@@ -136,10 +141,29 @@ impl Pending {
         paths
             .into_iter()
             .filter_map(|path| {
-                let Item { forced, wrote, urgent, tries, .. } = self.items.remove(&path)?;
-                Some(Due { path, forced, wrote, urgent, tries })
+                let Item { forced, wrote, urgent, tries, last, .. } = self.items.remove(&path)?;
+                Some(Due { path, forced, wrote, urgent, tries, last })
             })
             .collect()
+    }
+
+    /// Whether a file of this size that was taken is to go up now; else it is given back until its pace or its rest
+    /// allows it.
+    pub fn may_upload(&mut self, due: Due, bytes: u64, now: Duration) -> Option<Due> {
+        if due.urgent || bytes <= SMALL {
+            return Some(due);
+        }
+        let allowed = self.paces.get(&due.path).map(|pace| pace.next.min(due.last + pace.rest));
+        let Some(at) = allowed.filter(|at| *at > now) else { return Some(due) };
+        let (path, last) = (due.path.clone(), due.last);
+        let heard_since = self.items.contains_key(&path);
+        self.give_back(due, now);
+        let item = self.item(&path, now);
+        item.not_before = item.not_before.max(at);
+        if !heard_since {
+            item.last = last;
+        }
+        None
     }
 
     /// Gives back what was taken and not reported, as it was.
@@ -163,10 +187,11 @@ impl Pending {
         item.not_before = now + RETRY;
     }
 
-    /// `path` went up between these moments, with this many bytes.
-    pub fn uploaded(&mut self, path: &str, bytes: u64, started: Duration, ended: Duration) {
-        let next = started + PACE.max(ended.saturating_sub(started) * PACE_FACTOR);
-        self.paces.insert(path.to_owned(), Pace { next, small: bytes <= SMALL });
+    /// `path` went up between these moments.
+    pub fn uploaded(&mut self, path: &str, started: Duration, ended: Duration) {
+        let took = ended.saturating_sub(started);
+        let pace = Pace { next: started + PACE.max(took * PACE_FACTOR), rest: REST.max(took * REST_FACTOR) };
+        self.paces.insert(path.to_owned(), pace);
     }
 
     /// When the next path is due.
@@ -192,7 +217,7 @@ mod tests {
         pending.mark("/a", true, ms(0));
         assert!(pending.take(10, ms(59)).is_empty());
         assert_eq!(pending.take(10, ms(60)).len(), 1);
-        pending.uploaded("/a", 10, ms(60), ms(65));
+        pending.uploaded("/a", ms(60), ms(65));
         // It changes every 20 ms from now on: once a second and no oftener.
         let mut uploads = 0;
         for step in 4..504 {
@@ -200,20 +225,63 @@ mod tests {
             pending.mark("/a", true, now);
             if !pending.take(10, now).is_empty() {
                 uploads += 1;
-                pending.uploaded("/a", 10, now, now + ms(5));
+                pending.uploaded("/a", now, now + ms(5));
             }
         }
         assert!((9..=10).contains(&uploads), "{uploads}");
     }
 
     #[test]
-    fn a_slow_upload_is_followed_by_a_long_pause() {
+    fn a_slow_upload_is_followed_by_a_long_pause_while_the_file_changes() {
         let mut pending = Pending::default();
-        pending.uploaded("/big", SMALL + 1, ms(0), ms(500));
+        pending.uploaded("/big", ms(0), ms(500));
+        let mut now = ms(600);
+        while now < ms(11_000) {
+            pending.mark("/big", true, now);
+            for due in pending.take(10, now) {
+                if pending.may_upload(due, SMALL + 1, now).is_some() {
+                    assert_eq!(now, ms(10_000));
+                    return;
+                }
+            }
+            now += ms(100);
+        }
+        panic!("it never went up");
+    }
+
+    #[test]
+    fn a_large_file_that_has_come_to_rest_does_not_wait_for_its_pace() {
+        let mut pending = Pending::default();
+        pending.uploaded("/big", ms(0), ms(500));
         pending.mark("/big", true, ms(600));
-        assert_eq!(pending.next(), Some(ms(10_000)));
+        let mut now = ms(600);
+        loop {
+            now = pending.next().expect("it is pending").max(now);
+            let due = pending.take(10, now).remove(0);
+            if pending.may_upload(due, SMALL + 1, now).is_some() {
+                break;
+            }
+        }
+        assert_eq!(now, ms(2_600), "four times its last upload after its last change");
+    }
+
+    #[test]
+    fn a_flush_does_not_wait_for_a_pace() {
+        let mut pending = Pending::default();
+        pending.uploaded("/big", ms(0), ms(500));
+        pending.mark("/big", true, ms(600));
         pending.urge();
-        assert_eq!(pending.take(10, ms(600)).len(), 1, "a flush does not wait for a pace");
+        let due = pending.take(10, ms(600)).remove(0);
+        assert!(pending.may_upload(due, SMALL + 1, ms(600)).is_some());
+    }
+
+    #[test]
+    fn a_small_file_in_the_place_of_a_large_one_is_due_within_a_second() {
+        let mut pending = Pending::default();
+        pending.uploaded("/a", ms(0), ms(5_000));
+        pending.mark("/a", true, ms(6_000));
+        let due = pending.take(10, ms(6_600)).remove(0);
+        assert!(pending.may_upload(due, SMALL, ms(6_600)).is_some());
     }
 
     #[test]
@@ -258,7 +326,7 @@ mod tests {
             let taken = |pending: &mut Pending, open: &mut BTreeMap<String, Duration>, most, now: Duration| {
                 for due in pending.take(most, now) {
                     open.remove(&due.path);
-                    pending.uploaded(&due.path, 100, now, now + ms(3));
+                    pending.uploaded(&due.path, now, now + ms(3));
                 }
             };
             for op in ops {

@@ -43,8 +43,8 @@ pub struct Built {
     pub told: Vec<Told>,
     /// What is left out.
     pub left_out: Vec<(String, String)>,
-    /// Too large to travel inside: to be uploaded first.
-    pub large: Vec<Due>,
+    /// Too large to travel inside: to be uploaded first. With their sizes.
+    pub large: Vec<(Due, u64)>,
     /// Changed while they were read.
     pub retry: Vec<Due>,
     /// Not reached: the report is full.
@@ -71,7 +71,7 @@ pub fn build(core: &Core, due: Vec<Due>, uploaded: Vec<Uploaded>) -> Built {
             built.rest.push(item);
         } else if let Some(stamp) = built.look(core, &item) {
             if stamp.size > INLINE_BYTES as u64 {
-                built.large.push(item);
+                built.large.push((item, stamp.size));
             } else if built.weight > 0 && built.weight + weight(&item.path, stamp.size) > REPORT_BYTES {
                 built.weight = REPORT_BYTES;
                 built.rest.push(item);
@@ -149,7 +149,14 @@ impl Built {
         if let Disk::File(stamp) = disk
             && stamp.linked
         {
-            self.mark_names(&mut tree, path, stamp);
+            self.mark_names(&mut tree, path, stamp.ino, Some(stamp));
+        }
+        if let Some(Disk::File(gone)) = tree.records.get(path).and_then(|record| record.seen)
+            && gone.linked
+            && !matches!(disk, Disk::File(stamp) if stamp.ino == gone.ino)
+        {
+            // What was written to that file before it lost this name shows under its others.
+            self.mark_names(&mut tree, path, gone.ino, None);
         }
         let record = tree.records.get(path);
         let settled = match record {
@@ -183,8 +190,9 @@ impl Built {
         None
     }
 
-    /// A file with several names has changed under one of them: no event speaks of the others.
-    fn mark_names(&mut self, tree: &mut Tree, path: &str, stamp: Stamp) {
+    /// A file with several names has changed under one of them, or lost it: no event speaks of the others. `stamp` is
+    /// what they must have, if that is known.
+    fn mark_names(&mut self, tree: &mut Tree, path: &str, ino: u64, stamp: Option<Stamp>) {
         let names = self.names.get_or_insert_with(|| {
             let mut names: HashMap<u64, Vec<String>> = HashMap::new();
             for (path, record) in tree.records.iter() {
@@ -194,8 +202,9 @@ impl Built {
             }
             names
         });
-        for other in names.get(&stamp.ino).into_iter().flatten().filter(|other| *other != path) {
-            if tree.records.get(other).is_some_and(|record| record.racy || record.seen != Some(Disk::File(stamp))) {
+        for other in names.get(&ino).into_iter().flatten().filter(|other| *other != path) {
+            let as_known = |seen: Option<Disk>| stamp.is_some_and(|stamp| seen == Some(Disk::File(stamp)));
+            if tree.records.get(other).is_some_and(|record| record.racy || !as_known(record.seen)) {
                 tree.marks.push((other.clone(), false));
             }
         }

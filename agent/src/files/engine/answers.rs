@@ -9,7 +9,6 @@ use crate::{
     environment::Packed,
     files::{
         flight::{Flight, Settled, settle},
-        pending::SMALL,
         report::Built,
         upload::{UploadEnd, Uploaded},
     },
@@ -41,7 +40,7 @@ impl Engine {
         match end {
             UploadEnd::Sent(mut sent) if generation == self.link.generation => {
                 sent.due.urgent |= urgent;
-                self.pending.uploaded(&sent.due.path, sent.content.size, started, now);
+                self.pending.uploaded(&sent.due.path, started, now);
                 self.uploaded.push(sent);
             }
             UploadEnd::Sent(Uploaded { mut due, .. }) | UploadEnd::Small(mut due) | UploadEnd::Stopped(mut due) => {
@@ -51,7 +50,7 @@ impl Engine {
             UploadEnd::Same => {}
             UploadEnd::Changed(mut due) => {
                 due.urgent |= urgent;
-                self.pending.uploaded(&due.path, SMALL + 1, started, now);
+                self.pending.uploaded(&due.path, started, now);
                 self.pending.retry(due, now);
             }
             UploadEnd::Unreadable(due, error) => {
@@ -83,7 +82,9 @@ impl Engine {
         for path in std::mem::take(&mut built.again) {
             self.pending.mark(&path, true, now);
         }
-        self.large.extend(std::mem::take(&mut built.large));
+        for (due, bytes) in std::mem::take(&mut built.large) {
+            self.large.extend(self.pending.may_upload(due, bytes, now));
+        }
         let fresh = self.name_new(std::mem::take(&mut built.left_out));
         let mut left_out = named;
         left_out.extend(fresh);
@@ -130,16 +131,16 @@ impl Engine {
         let now = self.now();
         let Some((told, started)) = self.flight.answered(batch) else { return };
         let mut tree = self.core.tree();
-        let bytes: Vec<(String, u64)> = told
+        let read: Vec<String> = told
             .iter()
             .filter(|told| told.bytes > 0 && told.bytes <= INLINE_BYTES as u64)
-            .map(|told| (told.path.clone(), told.bytes))
+            .map(|told| told.path.clone())
             .collect();
         let Settled { again, emptied } = settle(&mut tree, told, version, &refused);
         drop(tree);
         self.emptied.extend(emptied);
-        for (path, bytes) in bytes {
-            self.pending.uploaded(&path, bytes, started, now);
+        for path in read {
+            self.pending.uploaded(&path, started, now);
         }
         for path in again {
             self.pending.mark(&path, true, now);

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use super::{Engine, GATHER, SCAN_EVERY};
+use super::{DOUBT, DOUBT_FACTOR, Engine, GATHER, SCAN_EVERY};
 use crate::files::{
     scan::{Findings, is_skipped, scan},
     watch::Event,
@@ -30,6 +30,9 @@ impl Engine {
             return;
         };
         let now = self.now();
+        if !events.is_empty() && self.scan_at.is_none() {
+            self.scan_at = Some(now + DOUBT.max(self.scanned_in * DOUBT_FACTOR));
+        }
         for event in events {
             match event {
                 Event::Touched { path, wrote } => self.pending.mark(&path, wrote, now),
@@ -49,6 +52,7 @@ impl Engine {
     /// Walks what lies below `from`.
     pub(super) async fn scan(&mut self, from: String) {
         let (core, watcher) = (Arc::clone(&self.core), Arc::clone(&self.watcher));
+        let (whole, begun) = (from.is_empty(), self.now());
         let scanned = tokio::task::spawn_blocking(move || {
             let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
             let findings = scan(&core, &mut watcher, &from, true);
@@ -56,8 +60,12 @@ impl Engine {
         });
         let Ok((findings, blind)) = scanned.await else { return };
         self.take_findings(findings);
+        if whole {
+            self.scan_at = None;
+            self.scanned_in = self.now().saturating_sub(begun);
+        }
         if let Some(why) = blind {
-            if self.scan_at.is_none() {
+            if !std::mem::replace(&mut self.blind, true) {
                 let detail = format!("not every folder can be watched ({why}); changes are looked for every 2 s");
                 self.core.tree().notice("watch_limit", detail);
             }

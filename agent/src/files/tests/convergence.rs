@@ -3,7 +3,8 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    time::Duration,
+    path::Path,
+    time::{Duration, Instant},
 };
 
 use playhouse_protocol::{
@@ -27,11 +28,14 @@ fn random_bytes(random: &mut StdRng) -> Vec<u8> {
 }
 
 /// What a program does; that it fails half of the time is part of it.
-fn on_disk(pair: &Pair, random: &mut StdRng) {
-    let root = pair.workspace();
+fn on_disk(root: &Path, random: &mut StdRng) {
     let path = root.join(&random_path(random)[1..]);
     let _ = match random.random_range(0..11) {
-        0..4 => fs::write(&path, random_bytes(random)),
+        0..3 => fs::write(&path, random_bytes(random)),
+        3 => {
+            let temp = root.join("d.tmp");
+            fs::write(&temp, random_bytes(random)).and_then(|()| fs::rename(&temp, &path))
+        }
         4 => fs::create_dir_all(&path),
         5 => fs::remove_file(&path),
         6 => fs::remove_dir_all(&path),
@@ -85,12 +89,12 @@ async fn run(seed: u64, flaps: bool) {
     pair.ready().await;
     for _ in 0..120 {
         match random.random_range(0..20) {
-            0..8 => on_disk(&pair, &mut random),
+            0..8 => on_disk(&pair.workspace(), &mut random),
             8..15 => on_node(&pair, &mut random),
             15 if flaps => {
                 pair.down().await;
                 for _ in 0..random.random_range(0..4) {
-                    on_disk(&pair, &mut random);
+                    on_disk(&pair.workspace(), &mut random);
                     on_node(&pair, &mut random);
                 }
                 let whole = random.random_bool(0.5);
@@ -115,6 +119,42 @@ async fn both_sides_meet_on_a_steady_link() {
 async fn both_sides_meet_on_a_link_that_comes_and_goes() {
     for seed in 1000..1000 + seeds() {
         run(seed, true).await;
+    }
+}
+
+/// A program that waits for nobody: its changes fall between any two steps of ours.
+async fn run_at_once(seed: u64) {
+    eprintln!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut pair = Pair::new();
+    pair.up(b"", true).await;
+    pair.ready().await;
+    let root = pair.workspace();
+    let until = Instant::now() + Duration::from_millis(700);
+    let program = std::thread::spawn(move || {
+        let mut random = StdRng::seed_from_u64(seed ^ u64::MAX);
+        while Instant::now() < until {
+            for _ in 0..random.random_range(1..8) {
+                on_disk(&root, &mut random);
+            }
+            std::thread::park_timeout(Duration::from_millis(random.random_range(0..12)));
+        }
+    });
+    while !program.is_finished() {
+        for _ in 0..random.random_range(1..4) {
+            on_node(&pair, &mut random);
+        }
+        tokio::time::sleep(Duration::from_millis(random.random_range(0..12))).await;
+    }
+    program.join().expect("a program that ends");
+    pair.rest().await;
+    pair.converge().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_sides_meet_when_they_change_at_the_same_moment() {
+    for seed in 2000..2000 + seeds() {
+        run_at_once(seed).await;
     }
 }
 
