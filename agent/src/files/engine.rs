@@ -7,7 +7,7 @@ mod answers;
 mod looking;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::Duration,
@@ -43,6 +43,8 @@ const DOUBT: Duration = Duration::from_secs(5);
 const DOUBT_FACTOR: u32 = 50;
 /// The most paths that one report looks at.
 const LOOKS: usize = 2000;
+/// The most folders that are told apart of those that were compared during a report.
+const COMPARED: usize = 256;
 /// The most left-out paths that are named, and remembered as named.
 const NAMED: usize = 10_000;
 /// The most of them in one report.
@@ -99,6 +101,8 @@ pub struct Engine {
     large: VecDeque<Due>,
     /// Directories to be looked through.
     emptied: Vec<String>,
+    /// What was compared with the records while a report was under way, whose own records were not there yet.
+    compared: BTreeSet<String>,
     uploading: Option<bool>,
     uploaded: Vec<Uploaded>,
     named: BTreeMap<String, String>,
@@ -155,6 +159,7 @@ impl Engine {
             transfer: 0,
             large: VecDeque::new(),
             emptied: Vec::new(),
+            compared: BTreeSet::new(),
             uploading: None,
             uploaded: Vec::new(),
             named: BTreeMap::new(),
@@ -353,6 +358,7 @@ impl Engine {
         }
         let named: Vec<_> = self.to_name.drain(..self.to_name.len().min(NAMED_AT_ONCE)).collect();
         self.core.tree().versions.begin();
+        self.compared.clear();
         self.flight = Flight::Building;
         let (core, generation) = (Arc::clone(&self.core), self.link.generation);
         self.jobs.spawn_blocking(move || {

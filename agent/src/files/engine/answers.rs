@@ -136,6 +136,7 @@ impl Engine {
             .filter(|told| told.bytes > 0 && told.bytes <= INLINE_BYTES as u64)
             .map(|told| told.path.clone())
             .collect();
+        let spoken: Vec<(String, bool)> = told.iter().map(|told| (told.path.clone(), told.record.is_none())).collect();
         let Settled { again, emptied } = settle(&mut tree, told, version, &refused);
         drop(tree);
         self.emptied.extend(emptied);
@@ -146,6 +147,7 @@ impl Engine {
             self.pending.mark(&path, true, now);
             self.pending.force(&path, now);
         }
+        self.compare_again(&spoken);
     }
 
     pub(super) fn name(&mut self, left_out: Vec<(String, String)>) {

@@ -1,9 +1,15 @@
 //! Finding out what has changed: events, and scans where events do not tell.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError},
+};
 
-use super::{DOUBT, DOUBT_FACTOR, Engine, GATHER, SCAN_EVERY};
+use playhouse_protocol::path as paths;
+
+use super::{COMPARED, DOUBT, DOUBT_FACTOR, Engine, GATHER, SCAN_EVERY};
 use crate::files::{
+    flight::Flight,
     scan::{Findings, is_skipped, scan},
     watch::Event,
 };
@@ -36,11 +42,16 @@ impl Engine {
         for event in events {
             match event {
                 Event::Touched { path, wrote } => self.pending.mark(&path, wrote, now),
-                Event::Arrived { path } => self.pending.mark(&path, false, now),
+                Event::Arrived { path } => {
+                    self.pending.mark(&path, false, now);
+                    self.has_compared(path);
+                }
                 Event::Left { path } => {
                     self.pending.mark(&path, false, now);
                     let tree = self.core.tree();
                     tree.records.below(&path).for_each(|(below, _)| self.pending.mark(below, false, now));
+                    drop(tree);
+                    self.has_compared(path);
                 }
                 Event::Odd { path } => self.name(vec![(path, "not_utf8".to_owned())]),
                 Event::Overflow => self.lost_track = true,
@@ -52,7 +63,7 @@ impl Engine {
     /// Walks what lies below `from`.
     pub(super) async fn scan(&mut self, from: String) {
         let (core, watcher) = (Arc::clone(&self.core), Arc::clone(&self.watcher));
-        let (whole, begun) = (from.is_empty(), self.now());
+        let (whole, begun, compared) = (from.is_empty(), self.now(), from.clone());
         let scanned = tokio::task::spawn_blocking(move || {
             let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
             let findings = scan(&core, &mut watcher, &from, true);
@@ -60,6 +71,7 @@ impl Engine {
         });
         let Ok((findings, blind)) = scanned.await else { return };
         self.take_findings(findings);
+        self.has_compared(compared);
         if whole {
             self.scan_at = None;
             self.scanned_in = self.now().saturating_sub(begun);
@@ -70,6 +82,36 @@ impl Engine {
                 self.core.tree().notice("watch_limit", detail);
             }
             self.scan_at = Some(self.now() + SCAN_EVERY);
+        }
+    }
+
+    /// What lies here was compared with the records. Those of a report that is under way were not among them: once it is
+    /// settled they are to be compared too.
+    fn has_compared(&mut self, path: String) {
+        if self.flight == Flight::Idle {
+            return;
+        }
+        if self.compared.len() >= COMPARED {
+            self.compared = BTreeSet::from([String::new()]);
+        } else {
+            self.compared.insert(path);
+        }
+    }
+
+    /// Looks again at what a settled report spoke of, where that was compared meanwhile.
+    pub(super) fn compare_again(&mut self, told: &[(String, bool)]) {
+        let now = self.now();
+        let compared = std::mem::take(&mut self.compared);
+        let is_compared = |path: &str| compared.iter().any(|above| above.is_empty() || paths::is_within(path, above));
+        for (path, gone) in told.iter().filter(|(path, _)| is_compared(path)) {
+            self.pending.mark(path, true, now);
+            if *gone {
+                // What is there again was known until now.
+                self.emptied.push(path.clone());
+            }
+        }
+        if !(self.flushes.is_empty() && self.packs.is_empty()) {
+            self.pending.urge();
         }
     }
 

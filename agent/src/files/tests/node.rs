@@ -37,6 +37,8 @@ pub struct State {
     pub pack_left_out: Option<Vec<(String, String)>>,
     pub pack_failed: Option<String>,
     pub wanted: usize,
+    /// Answers to reports that wait, while there is a list for them.
+    pub held: Option<Vec<NodeFrame>>,
     last_batch: u64,
 }
 
@@ -296,6 +298,23 @@ impl Pair {
         self.until("flushed", |state| state.flushed.contains(&tag)).await;
     }
 
+    /// From now on reports are committed, and their answers wait.
+    pub fn hold(&self) {
+        self.state.lock().unwrap().held = Some(Vec::new());
+    }
+
+    /// Asks for a flush, lets the answers that waited go after it, and waits for the flush.
+    pub async fn flush_and_release(&mut self) {
+        self.tags += 1;
+        let tag = self.tags;
+        self.files.now(NodeFrame::Flush { tag }).await;
+        let held = self.state.lock().unwrap().held.take().unwrap_or_default();
+        for reply in held {
+            self.files.now(reply).await;
+        }
+        self.until("flushed", |state| state.flushed.contains(&tag)).await;
+    }
+
     /// Waits until everything that was committed is done on the agent's side.
     pub async fn in_order(&self) {
         let (done, answer) = oneshot::channel();
@@ -487,7 +506,11 @@ async fn answer(
                     if std::env::var_os("PLAYHOUSE_FILES_TRACE").is_some() {
                         eprintln!("committed {batch} at {}", state.version);
                     }
-                    replies.push(NodeFrame::Reported { batch, version: state.version, refused });
+                    let reply = NodeFrame::Reported { batch, version: state.version, refused };
+                    match &mut state.held {
+                        Some(held) => held.push(reply),
+                        None => replies.push(reply),
+                    }
                 }
                 AgentFrame::Ready { notes } => state.ready = Some(notes),
                 AgentFrame::Flushed { tag } => {

@@ -79,6 +79,46 @@ async fn a_file_with_two_names_changes_under_both() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_written_through_a_name_that_is_gone_shows_under_the_other() {
+    let pair = pair().await;
+    let root = pair.workspace();
+    fs::write(root.join("one"), "1").unwrap();
+    fs::hard_link(root.join("one"), root.join("two")).unwrap();
+    pair.until("both names", |state| state.tree.contains_key("/one") && state.tree.contains_key("/two")).await;
+    fs::write(root.join("two"), "through two").unwrap();
+    fs::remove_file(root.join("two")).unwrap();
+    pair.until("the content", |state| state.tree.get("/one") == Some(&file(b"through two", false))).await;
+    // This name was never seen.
+    fs::hard_link(root.join("one"), root.join("three")).unwrap();
+    fs::write(root.join("three"), "through three").unwrap();
+    fs::remove_file(root.join("three")).unwrap();
+    pair.until("the content", |state| state.tree.get("/one") == Some(&file(b"through three", false))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn folders_that_move_while_a_report_is_under_way_are_compared_once_it_is_settled() {
+    let mut pair = pair().await;
+    let root = pair.workspace();
+    fs::create_dir_all(root.join("gone/deep")).unwrap();
+    fs::write(root.join("gone/deep/file"), "there").unwrap();
+    pair.until("the first", |state| state.tree.contains_key("/gone/deep/file")).await;
+    pair.hold();
+    fs::rename(root.join("gone"), root.join("elsewhere")).unwrap();
+    fs::create_dir(root.join("new")).unwrap();
+    fs::write(root.join("new/file"), "new").unwrap();
+    pair.until("the report", |state| {
+        !state.tree.contains_key("/gone") && (state.tree.contains_key("/elsewhere/deep/file") || state.reports > 1)
+    })
+    .await;
+    // What was told as gone is back, what was told as there is gone, and the agent's records still say neither.
+    fs::rename(root.join("elsewhere"), root.join("gone")).unwrap();
+    let _ = fs::rename(root.join("new"), root.join("newer"));
+    pair.flush_and_release().await;
+    pair.in_order().await;
+    assert_eq!(pair.disk(), pair.state.lock().unwrap().tree);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pushes_are_on_the_disk_when_the_next_ordered_frame_is_done() {
     let mut pair = pair().await;
     pair.put("/a/b", b"one");
