@@ -170,7 +170,8 @@ impl Driver {
         Ok(slot)
     }
 
-    /// Takes back the place of a sandbox that was made by a host before this one.
+    /// Takes back the place of a sandbox that was made by a host before this one. One that no longer runs gets another
+    /// place if its own has become another's, as after a start of the machine; its disk follows it there.
     ///
     /// # Errors
     /// Which step failed.
@@ -184,11 +185,18 @@ impl Driver {
         let range = match place {
             Place::Contained { n } => {
                 let paths = self.paths();
-                let range = Range::reclaim(&paths.ranges, n, &paths.host_id, sandbox_id, dir, init);
+                let ended = init.is_none_or(|init| !init.exists());
+                let range = match Range::reclaim(&paths.ranges, n, &paths.host_id, sandbox_id, dir, init) {
+                    Err(_) if ended => {
+                        Range::claim(&paths.ranges, paths.rights.ids().ranges(), &paths.host_id, sandbox_id, dir)
+                    }
+                    range => range,
+                };
                 Some(range.map_err(StepError::at("take back a range of user ids"))?)
             }
             Place::Plain => None,
         };
+        let place = range.as_ref().map_or(place, |range| Place::Contained { n: range.number() });
         let slot = Slot { sandbox_id, dir: dir.to_owned(), place, range };
         fs::create_dir_all(self.sockets(&slot)).map_err(StepError::at("make the directory of the sockets"))?;
         Ok(slot)

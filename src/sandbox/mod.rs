@@ -14,6 +14,7 @@ pub mod environment;
 pub mod escape;
 mod executor;
 mod loopback;
+mod owners;
 pub mod plain;
 pub mod probe;
 pub mod process;

@@ -17,7 +17,7 @@ use super::{
     StepError,
     bundle::USER,
     disk::{self, Disk},
-    loopback,
+    loopback, owners,
     request::Request,
 };
 
@@ -85,6 +85,7 @@ pub(super) fn set(request: &Request) -> Result<Staged, StepError> {
         }
         Disk::Directory(files) => lay_over(files, &staged.disk).map_err(StepError::at("mount the disk's directory"))?,
     }
+    owners::give(&staged.disk, request.first_id, request.ids).map_err(StepError::at("give the disk its owner"))?;
     let owner = request.first_id + USER;
     for name in ["workspace", "home"] {
         open(&staged.disk.join(name), owner).map_err(StepError::at("lay out the disk"))?;

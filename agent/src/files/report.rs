@@ -56,6 +56,8 @@ pub struct Built {
     weight: usize,
     /// The paths by their files' inode numbers, once a file with several names is met.
     names: Option<HashMap<u64, Vec<String>>>,
+    /// The same of those files only that were seen to have several names.
+    linked: Option<HashMap<u64, Vec<String>>>,
 }
 
 /// Looks at everything that was uploaded and everything that is due.
@@ -80,8 +82,19 @@ pub fn build(core: &Core, due: Vec<Due>, uploaded: Vec<Uploaded>) -> Built {
             }
         }
     }
-    built.names = None;
+    (built.names, built.linked) = (None, None);
     built
+}
+
+/// The paths of the files whose stamps are so, by their inode numbers.
+fn names(tree: &Tree, which: impl Fn(&Stamp) -> bool) -> HashMap<u64, Vec<String>> {
+    let mut names: HashMap<u64, Vec<String>> = HashMap::new();
+    for (path, record) in tree.records.iter() {
+        if let Some(Disk::File(stamp)) = record.seen.filter(|seen| matches!(seen, Disk::File(stamp) if which(stamp))) {
+            names.entry(stamp.ino).or_default().push(path.to_owned());
+        }
+    }
+    names
 }
 
 /// Roughly what a change weighs in a frame.
@@ -149,14 +162,13 @@ impl Built {
         if let Disk::File(stamp) = disk
             && stamp.linked
         {
-            self.mark_names(&mut tree, path, stamp.ino, Some(stamp));
+            self.mark_names(&mut tree, path, stamp);
         }
         if let Some(Disk::File(gone)) = tree.records.get(path).and_then(|record| record.seen)
-            && gone.linked
             && !matches!(disk, Disk::File(stamp) if stamp.ino == gone.ino)
         {
             // What was written to that file before it lost this name shows under its others.
-            self.mark_names(&mut tree, path, gone.ino, None);
+            self.mark_linked(&mut tree, path, gone.ino);
         }
         let record = tree.records.get(path);
         let settled = match record {
@@ -190,24 +202,21 @@ impl Built {
         None
     }
 
-    /// A file with several names has changed under one of them, or lost it: no event speaks of the others. `stamp` is
-    /// what they must have, if that is known.
-    fn mark_names(&mut self, tree: &mut Tree, path: &str, ino: u64, stamp: Option<Stamp>) {
-        let names = self.names.get_or_insert_with(|| {
-            let mut names: HashMap<u64, Vec<String>> = HashMap::new();
-            for (path, record) in tree.records.iter() {
-                if let Some(Disk::File(stamp)) = record.seen {
-                    names.entry(stamp.ino).or_default().push(path.to_owned());
-                }
-            }
-            names
-        });
-        for other in names.get(&ino).into_iter().flatten().filter(|other| *other != path) {
-            let as_known = |seen: Option<Disk>| stamp.is_some_and(|stamp| seen == Some(Disk::File(stamp)));
-            if tree.records.get(other).is_some_and(|record| record.racy || !as_known(record.seen)) {
+    /// A file with several names has changed under one of them: no event speaks of the others.
+    fn mark_names(&mut self, tree: &mut Tree, path: &str, stamp: Stamp) {
+        let names = self.names.get_or_insert_with(|| names(tree, |_| true));
+        for other in names.get(&stamp.ino).into_iter().flatten().filter(|other| *other != path) {
+            if tree.records.get(other).is_some_and(|record| record.racy || record.seen != Some(Disk::File(stamp))) {
                 tree.marks.push((other.clone(), false));
             }
         }
+    }
+
+    /// A file has lost this name: the ones that were seen to be several may have another content.
+    fn mark_linked(&mut self, tree: &mut Tree, path: &str, ino: u64) {
+        let linked = self.linked.get_or_insert_with(|| names(tree, |stamp| stamp.linked));
+        let others = linked.get(&ino).into_iter().flatten().filter(|other| *other != path);
+        tree.marks.extend(others.map(|other| (other.clone(), false)));
     }
 
     fn put_plain(&mut self, tree: &mut Tree, due: &Due, node: Node, disk: Disk) {

@@ -30,14 +30,15 @@ impl Service {
                 self.records.remove(id, false)?;
                 continue;
             };
-            if let Place::Contained { n } = place {
-                known.push(n);
-            }
             match self.driver.adopt(id, &self.records.dir(id), place, Some(init)) {
-                Ok(slot) => self.adopt(record, slot, init),
+                Ok(slot) => {
+                    if let Place::Contained { n } = slot.place() {
+                        known.push(n);
+                    }
+                    self.adopt(record, slot, init);
+                }
                 Err(error) => {
                     tracing::error!(sandbox_id = %id, %error, "a sandbox could not be taken over and is removed");
-                    known.retain(|n| place != Place::Contained { n: *n });
                     if let Err(error) = init.kill() {
                         tracing::error!(sandbox_id = %id, %error, "its init could not be killed");
                     }
@@ -57,6 +58,12 @@ impl Service {
         if record.ended.is_none() && !init.exists() {
             // It ended while no host looked; with what status, nobody knows.
             record.ended = Some(Cause::AgentExited { status: 255 });
+        }
+        if record.place != Some(slot.place()) {
+            record.place = Some(slot.place());
+            if let Err(error) = self.records.write(&record) {
+                tracing::error!(sandbox_id = %id, %error, "a sandbox's new place could not be written down");
+            }
         }
         self.machine.adopt(id, record.epoch, record.ended.as_ref().map(EndCause::from));
         let mut tasks = JoinSet::new();

@@ -128,6 +128,31 @@ fn what_was_written_just_before_everything_died_is_there_when_it_is_back() {
 }
 
 #[test]
+fn a_lost_sandbox_whose_user_ids_another_host_has_taken_is_harvested_all_the_same() {
+    on_own(&[], async |arena| {
+        let server = arena.server();
+        let ws = arena.workspace().await;
+        let (run, agent) =
+            occupy(&ws, "mkdir -p d node_modules; echo late > d/f; ln -s d/f link; echo m > node_modules/m").await;
+        ws.printed(run.process_id, "go").await;
+        let cgroup = os::cgroups(agent).pop_first().expect("a cgroup");
+        let number = cgroup.file_name().expect("a number").to_owned();
+        server.kill_serve();
+        server.kill_host().await;
+        assert!(os::kill(agent, libc::SIGKILL));
+        // As after a start of the machine on which another host was first.
+        let range = std::path::Path::new("/run/playhouse/ranges").join(number);
+        let other = json!({"host_id": "another", "sandbox_id": Uuid::nil(), "state": "/", "init": null});
+        std::fs::write(&range, other.to_string()).expect("the range's file");
+        server.start_again();
+        over(&ws, run.sandbox_id).await;
+        std::fs::write(&range, "").expect("given back");
+        assert_eq!(ws.read("/d/f").await.as_deref(), Some(&b"late\n"[..]));
+        assert_eq!(ws.sh("cat link node_modules/m").await.good(), "late\nm\n");
+    });
+}
+
+#[test]
 fn a_sandbox_that_is_ended_while_its_agent_is_away_is_saved_all_the_same() {
     on_own(&[], async |arena| {
         let server = arena.server();
