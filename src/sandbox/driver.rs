@@ -170,8 +170,8 @@ impl Driver {
         Ok(slot)
     }
 
-    /// Takes back the place of a sandbox that was made by a host before this one. One that no longer runs gets another
-    /// place if its own has become another's, as after a start of the machine; its disk follows it there.
+    /// Takes back the place of a sandbox that was made by a host before this one. If that has become another's, as after
+    /// a start of the machine, the sandbox is given another one, where its disk follows it.
     ///
     /// # Errors
     /// Which step failed.
@@ -185,12 +185,16 @@ impl Driver {
         let range = match place {
             Place::Contained { n } => {
                 let paths = self.paths();
-                let ended = init.is_none_or(|init| !init.exists());
                 let range = match Range::reclaim(&paths.ranges, n, &paths.host_id, sandbox_id, dir, init) {
-                    Err(_) if ended => {
+                    Ok(None) => {
+                        // Two sandboxes must not share their users: what still runs ends, and its disk is kept.
+                        if let Some(init) = init {
+                            init.finish(END_LIMIT).map_err(StepError::at("kill the init"))?;
+                        }
                         Range::claim(&paths.ranges, paths.rights.ids().ranges(), &paths.host_id, sandbox_id, dir)
                     }
-                    range => range,
+                    Ok(Some(range)) => Ok(range),
+                    Err(error) => Err(error),
                 };
                 Some(range.map_err(StepError::at("take back a range of user ids"))?)
             }

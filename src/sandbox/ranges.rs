@@ -97,10 +97,10 @@ impl Range {
         Err(io::Error::other(format!("all {ranges} ranges of user ids are taken: end sandboxes")))
     }
 
-    /// Takes back the range that a sandbox of this host was given before.
+    /// Takes back the range that a sandbox of this host was given before, unless it has become another's.
     ///
     /// # Errors
-    /// What the file system said, or that it has become another's.
+    /// What the file system said.
     pub fn reclaim(
         dir: &Path,
         n: u32,
@@ -108,11 +108,10 @@ impl Range {
         sandbox_id: Uuid,
         state: &Path,
         init: Option<ProcessRef>,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Option<Self>> {
         fs::create_dir_all(dir)?;
         let holder = Holder { host_id: host_id.to_owned(), sandbox_id, state: state.to_owned(), init };
-        Self::take(dir, n, holder, |before| before.sandbox_id == sandbox_id || !before.lives())?
-            .ok_or_else(|| io::Error::other(format!("range {n} belongs to another sandbox")))
+        Self::take(dir, n, holder, |before| before.sandbox_id == sandbox_id || !before.lives())
     }
 
     fn take(dir: &Path, n: u32, holder: Holder, may: impl Fn(&Holder) -> bool) -> io::Result<Option<Self>> {
@@ -205,13 +204,14 @@ mod tests {
         drop(held);
         let third = Range::claim(dir.path(), 100, "b", one, &state).expect("free");
         assert_ne!(third.number(), n, "its host died, its state is there");
-        assert!(Range::reclaim(dir.path(), n, "a", two, &state, None).is_err(), "another's");
-        let mut back = Range::reclaim(dir.path(), n, "a", one, &state, None).expect("its own");
+        let reclaim = |id| Range::reclaim(dir.path(), n, "a", id, &state, None).expect("looked at");
+        assert!(reclaim(two).is_none(), "another's");
+        let mut back = reclaim(one).expect("its own");
         back.note_init(ProcessRef::of(std::process::id().cast_signed()).expect("this process")).expect("written");
         drop(back);
         fs::remove_file(&state).expect("removed");
         assert_ne!(Range::claim(dir.path(), 100, "b", one, &state).expect("free").number(), n, "its init lives");
-        Range::reclaim(dir.path(), n, "a", one, &state, None).expect("its own").release().expect("given back");
+        reclaim(one).expect("its own").release().expect("given back");
         assert_eq!(Range::claim(dir.path(), 100, "b", one, &state).expect("free").number(), n);
     }
 }
