@@ -83,10 +83,6 @@ fuzz: ## fuzz agent frames and client messages for a minute each (needs nightly 
 soak: debug test-deps ## the crash test, 200 kills
 	PLAYHOUSE_KILLS=200 scripts/blackbox.sh survival
 
-.PHONY: vm-test
-vm-test: debug ## sandboxes on a pure cgroup v2 machine in QEMU, with root and without (needs root, qemu, mmdebstrap; slow)
-	scripts/vm.sh
-
 .PHONY: sim sim-soak
 sim sim-soak:
 	@echo "the simulator is not built yet" >&2; exit 3

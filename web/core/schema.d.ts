@@ -1145,7 +1145,7 @@ export interface components {
             instance_type: string;
             /** @description Null: this runtime gives none. */
             ip_address: string | null;
-            /** @description What isolates it: `hardened-container` or `none`. */
+            /** @description What isolates it: `hardened-container`, `rootless-container` or `none`. */
             isolation: string;
             /**
              * Format: date-time

@@ -93,7 +93,7 @@ impl Shell {
         let Some(life) = &self.life else { return };
         let sandbox = self.node.sandbox(life.record.sandbox_id);
         self.background(async move {
-            let asked = sandbox.call(|reply| SandboxMessage::Fate { reply });
+            let asked = sandbox.call(|reply| SandboxMessage::Fate { now: at_end, reply });
             let fate = tokio::time::timeout(std::time::Duration::from_secs(3), asked).await;
             Done::Fate { at_end, fate: fate.ok().and_then(Result::ok) }
         });

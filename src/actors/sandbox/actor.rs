@@ -57,7 +57,7 @@ impl Entity for Sandbox {
             link: None,
             newest_link: None,
             away_since: Instant::now(),
-            usage: Usage::default(),
+            usage: None,
             once: Once::load(&activated.rows)?,
             command_id: None,
             freeze_id: None,
@@ -89,7 +89,8 @@ struct State {
     newest_link: Option<NewestLink>,
     /// Since when its agent could have linked and has not.
     away_since: Instant,
-    usage: Usage,
+    /// What it was last known to have used; of one that is new that is nothing.
+    usage: Option<Usage>,
     once: Once,
     command_id: Option<Uuid>,
     freeze_id: Option<Uuid>,
@@ -101,12 +102,17 @@ struct State {
 }
 
 impl State {
+    fn oom_kills(&self) -> u64 {
+        self.usage.map_or(0, |usage| usage.oom_kills)
+    }
+
     fn view(&self) -> Option<SandboxView> {
+        let used = self.usage.unwrap_or_default();
         let usage = UsageView {
             #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
-            cpu_seconds: self.usage.cpu_micros as f64 / 1e6,
-            memory_bytes: self.usage.memory_bytes,
-            disk_bytes: self.usage.disk_bytes,
+            cpu_seconds: used.cpu_micros as f64 / 1e6,
+            memory_bytes: used.memory_bytes,
+            disk_bytes: used.disk_bytes,
         };
         self.record.as_ref().map(|record| record.view(usage, self.node.settings.idle_after))
     }
@@ -362,6 +368,7 @@ impl Actor for SandboxActor {
                     filled: false,
                     phase: Phase::Provisioning { attempt: 1, suspend: false },
                 };
+                state.usage.get_or_insert_default();
                 let made = state.make(record).await;
                 // Who asked may have gone.
                 let _ = reply.send(made);
@@ -441,17 +448,21 @@ impl Actor for SandboxActor {
                 state.take(Event::HostEnded(cause)).await?;
             }
             SandboxMessage::HostUsage(usage) => {
-                state.usage = usage;
+                state.usage = Some(usage);
                 for reply in state.waiting_fate.drain(..) {
                     // As above.
                     let _ = reply.send(Fate { oom_kills: usage.oom_kills, ending: None });
                 }
             }
-            SandboxMessage::Fate { reply } => match state.record.as_ref().and_then(Record::ending) {
+            SandboxMessage::Fate { now, reply } => match state.record.as_ref().and_then(Record::ending) {
+                None if !now && state.usage.is_some() => {
+                    // As above.
+                    let _ = reply.send(Fate { oom_kills: state.oom_kills(), ending: None });
+                }
                 Some(reason) => {
                     let ending = Some(reason.to_owned());
                     // As above.
-                    let _ = reply.send(Fate { oom_kills: state.usage.oom_kills, ending });
+                    let _ = reply.send(Fate { oom_kills: state.oom_kills(), ending });
                 }
                 None => {
                     state.waiting_fate.push(reply);
@@ -459,9 +470,10 @@ impl Actor for SandboxActor {
                 }
             },
             SandboxMessage::Tick => {
+                let oom_kills = state.oom_kills();
                 for reply in state.waiting_fate.drain(..).filter(|_| state.node.host.isolation().is_none()) {
                     // A host that is away doesn't answer: what was known last must do.
-                    let _ = reply.send(Fate { oom_kills: state.usage.oom_kills, ending: None });
+                    let _ = reply.send(Fate { oom_kills, ending: None });
                 }
                 state.take(Event::Tick).await?;
                 if state.link.is_none()

@@ -146,8 +146,11 @@ pub enum SandboxMessage {
     HostLooked(Look),
     /// What it has used.
     HostUsage(Usage),
-    /// What may have ended one of its programs, as of now.
+    /// What may have ended one of its programs.
     Fate {
+        /// As of now, for one that has ended. For one that starts what was known last must do: the fresh answer may come
+        /// after the program ran out of memory already.
+        now: bool,
         /// It.
         reply: RpcReplyPort<Fate>,
     },

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    record::{self, CHUNK_PREFIX_BYTES},
+    record::{self, CHUNK_PREFIX_BYTES, PREFIX_BYTES, checksum, seal},
     segment::{HEAD_BYTES, Head},
 };
 
@@ -21,7 +21,6 @@ use super::{
 pub(super) const FILE: &str = "dropped";
 /// Above this size the older half of the file goes: for 32 KiB events that is what gigabytes of output take.
 const MOST_BYTES: usize = 1024 * 1024;
-const PREFIX_BYTES: usize = 8;
 const HEADER_BYTES: usize = 16;
 /// Large records are skipped, so a segment is read in little more than this for each of them.
 const READ_BYTES: usize = 4 * 1024;
@@ -170,20 +169,6 @@ fn blocks(mut rest: &[u8]) -> impl Iterator<Item = Block<'_>> {
         rest = behind;
         Some(Block { whole, payload })
     })
-}
-
-fn seal(block: &mut [u8]) {
-    let (prefix, payload) = block.split_at_mut(PREFIX_BYTES);
-    let length = (payload.len() as u32).to_le_bytes();
-    prefix[..4].copy_from_slice(&length);
-    prefix[4..].copy_from_slice(&checksum(length, payload).to_le_bytes());
-}
-
-fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&length);
-    hasher.update(payload);
-    hasher.finalize()
 }
 
 /// Keeps the newer half, without what is damaged.

@@ -7,7 +7,7 @@
 use playhouse_protocol::{Chunk, Stream};
 
 /// Length and checksum.
-const PREFIX_BYTES: usize = 8;
+pub(super) const PREFIX_BYTES: usize = 8;
 const CHUNK: u8 = 1;
 const EPOCH: u8 = 2;
 const CHUNK_HEAD_BYTES: usize = 19;
@@ -76,7 +76,7 @@ pub(super) fn encode_chunk(chunk: &Chunk, buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(&[stream, chunk.carry.len() as u8]);
     buffer.extend_from_slice(&chunk.carry);
     buffer.extend_from_slice(&chunk.bytes);
-    end(buffer, start);
+    seal(&mut buffer[start..]);
 }
 
 /// Appends an epoch.
@@ -84,7 +84,7 @@ pub(super) fn encode_epoch(epoch: u64, buffer: &mut Vec<u8>) {
     let start = begin(buffer);
     buffer.push(EPOCH);
     buffer.extend_from_slice(&epoch.to_le_bytes());
-    end(buffer, start);
+    seal(&mut buffer[start..]);
 }
 
 fn begin(buffer: &mut Vec<u8>) -> usize {
@@ -93,14 +93,16 @@ fn begin(buffer: &mut Vec<u8>) -> usize {
     start
 }
 
-fn end(buffer: &mut [u8], start: usize) {
-    let (prefix, payload) = buffer[start..].split_at_mut(PREFIX_BYTES);
+/// Fills in the prefix of a block that is complete but for it: the payload's length and checksum.
+pub(super) fn seal(block: &mut [u8]) {
+    let (prefix, payload) = block.split_at_mut(PREFIX_BYTES);
     let length = (payload.len() as u32).to_le_bytes();
     prefix[..4].copy_from_slice(&length);
     prefix[4..].copy_from_slice(&checksum(length, payload).to_le_bytes());
 }
 
-fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
+/// The checksum of a block.
+pub(super) fn checksum(length: [u8; 4], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&length);
     hasher.update(payload);

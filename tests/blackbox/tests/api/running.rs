@@ -296,6 +296,15 @@ fn a_program_killed_for_memory_says_out_of_memory() {
         let process = ws.run_to_end(json!({"command": ["python3", "-c", script]})).await.process;
         assert_eq!((&process["status"], &process["reason"]), (&json!("failed"), &json!("out_of_memory")), "{process}");
         assert_eq!(ws.sh("echo still here").await.good(), "still here\n", "the sandbox goes on");
+        // One that runs out as soon as it runs is told from one that was killed before or after it by somebody else.
+        for (command, reason) in [
+            (json!("kill -KILL $$"), json!(null)),
+            (json!(["python3", "-c", "b'x' * (6 << 30)"]), json!("out_of_memory")),
+            (json!("kill -KILL $$"), json!(null)),
+        ] {
+            let process = ws.run_to_end(json!({ "command": command })).await.process;
+            assert_eq!((&process["signal"], &process["reason"]), (&json!("KILL"), &reason), "{process}");
+        }
     });
 }
 
