@@ -106,8 +106,12 @@ fn a_sandbox_whose_agent_was_killed_from_outside_ends_with_that_cause_and_its_fi
         })
         .await;
         is_gone(pid, &cgroups).await;
-        let list = ws.client.all(&ws.path("/processes"), 100).await;
-        assert!(list.iter().all(|process| process["status"] != "running"), "{list:?}");
+        // Its processes are told of its end right after it.
+        let list = wait::within(wait::PATIENCE, "its processes to end", async || {
+            let list = ws.client.all(&ws.path("/processes"), 100).await;
+            list.iter().all(|process| process["status"] != "running").then_some(list)
+        })
+        .await;
         assert!(list.iter().any(|process| process["reason"] == "sandbox_lost"), "{list:?}");
         assert_eq!(ws.sh("cat file").await.good(), "precious\n");
     });
