@@ -1,35 +1,26 @@
-//! The Sandbox actor: runs the effects that [`super::state`] decides.
+//! The Sandbox actor: what it is told, and whom that concerns. What follows is decided in [`super::state`] and done by
+//! the [`super::shell`].
 
 use std::time::Duration;
 
-use playhouse_protocol::{
-    handshake,
-    host::{Limits, SandboxSpec, ToHost, Usage},
-};
+use playhouse_protocol::host::ToHost;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
-use rand::RngCore;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{
     Fate, Sandbox, SandboxCommand, SandboxMessage,
     once::Once,
-    state::{AGENT_SILENT, Effect, Event, Phase, Record},
+    shell::{NewestLink, ROW, Shell},
+    state::{AGENT_SILENT, Event, Phase, Record},
 };
 use crate::{
-    actors::{
-        Code, Node, Refused,
-        agent_link::{self, LinkRef},
-        idempotency::Key,
-        views::{SandboxView, UsageView},
-        workspace::{SaveOutcome, WorkspaceMessage},
-    },
+    actors::{Code, Node, Refused, agent_link, idempotency::Key, views::SandboxView, workspace::SaveOutcome},
     clock,
     cluster::{Entity, StartError},
-    store::metadata::{Commit, Guard, Kind, Partition},
+    store::metadata::{Kind, Partition},
 };
 
-const ROW: &str = "sandbox";
 /// How often it looks at its clock.
 const TICK: Duration = Duration::from_millis(500);
 /// One that is over and not asked for anything goes passive after so many ticks.
@@ -49,7 +40,7 @@ impl Entity for Sandbox {
             }
             None => None,
         };
-        let state = State {
+        let state = Shell {
             id,
             node,
             guard: activated.guard,
@@ -73,268 +64,15 @@ impl Entity for Sandbox {
     }
 }
 
-/// The agent's stream that counts: a higher attempt of the same instance replaces it.
-#[derive(Debug, Clone, Copy)]
-struct NewestLink {
-    instance: [u8; 16],
-    attempt: u64,
-}
-
-struct State {
-    id: Uuid,
-    node: Node,
-    guard: Guard,
-    record: Option<Record>,
-    link: Option<LinkRef>,
-    newest_link: Option<NewestLink>,
-    /// Since when its agent could have linked and has not.
-    away_since: Instant,
-    /// What it was last known to have used; of one that is new that is nothing.
-    usage: Option<Usage>,
-    once: Once,
-    command_id: Option<Uuid>,
-    freeze_id: Option<Uuid>,
-    /// The newest saving's number.
-    saving: u64,
-    waiting_end: Vec<RpcReplyPort<()>>,
-    waiting_fate: Vec<RpcReplyPort<Fate>>,
-    quiet_ticks: u32,
-}
-
-impl State {
-    fn oom_kills(&self) -> u64 {
-        self.usage.map_or(0, |usage| usage.oom_kills)
-    }
-
-    fn view(&self) -> Option<SandboxView> {
-        let used = self.usage.unwrap_or_default();
-        let usage = UsageView {
-            #[allow(clippy::cast_precision_loss, reason = "seconds for people")]
-            cpu_seconds: used.cpu_micros as f64 / 1e6,
-            memory_bytes: used.memory_bytes,
-            disk_bytes: used.disk_bytes,
-        };
-        self.record.as_ref().map(|record| record.view(usage, self.node.settings.idle_after))
-    }
-
-    async fn take(&mut self, event: Event) -> Result<(), ActorProcessingErr> {
-        let linked = self.link.is_some();
-        let idle_after = self.node.settings.idle_after;
-        let Some(record) = &mut self.record else {
-            // A host that holds what no row knows of holds an orphan.
-            if matches!(event, Event::HostUp(Some(_)) | Event::HostEnded(_)) {
-                self.end_at_host();
-            }
-            return Ok(());
-        };
-        let before = record.phase.clone();
-        let effects = record.step(event, clock::now(), linked, idle_after);
-        if before != record.phase {
-            tracing::info!(sandbox = %self.id, from = ?before, to = ?record.phase, "sandbox");
-        }
-        for effect in effects {
-            self.run(effect).await?;
-        }
-        if self.record.as_ref().is_some_and(Record::over) {
-            for reply in self.waiting_end.drain(..) {
-                // Who asked may have gone.
-                let _ = reply.send(());
-            }
-        }
-        Ok(())
-    }
-
-    async fn run(&mut self, effect: Effect) -> Result<(), ActorProcessingErr> {
-        match effect {
-            Effect::Commit => self.commit().await?,
-            Effect::Tell => self.tell().await,
-            Effect::Create => self.make_at_host(false).await?,
-            Effect::Freeze(frozen) => {
-                if let Some(link) = self.link.take_if(|_| frozen) {
-                    link.close();
-                }
-                let (command_id, epoch) = (Uuid::now_v7(), self.node.epoch);
-                self.freeze_id = frozen.then_some(command_id);
-                self.node.host.send(ToHost::Freeze { command_id, epoch, sandbox_id: self.id, frozen });
-            }
-            Effect::Save(programs) => {
-                if let Some(record) = &self.record {
-                    let workspace = self.node.workspace(record.workspace_id);
-                    self.saving += 1;
-                    let save = WorkspaceMessage::Save { sandbox_id: self.id, number: self.saving, programs };
-                    tokio::spawn(async move {
-                        if let Err(error) = workspace.cast(save).await {
-                            tracing::warn!(%error, "a workspace can't be asked to save; the sandbox's clock goes on without it");
-                        }
-                    });
-                }
-            }
-            Effect::EndAtHost => self.end_at_host(),
-            Effect::Recover => {
-                if let Some(link) = self.link.take() {
-                    link.close();
-                }
-                self.newest_link = None;
-                self.away_since = Instant::now();
-                self.make_at_host(true).await?;
-            }
-            Effect::Look => {
-                self.away_since = Instant::now();
-                self.node.host.send(ToHost::Look { sandbox_id: self.id });
-            }
-        }
-        Ok(())
-    }
-
-    fn end_at_host(&mut self) {
-        let command_id = Uuid::now_v7();
-        self.command_id = Some(command_id);
-        self.node.host.send(ToHost::End { command_id, epoch: self.node.epoch, sandbox_id: self.id });
-    }
-
-    async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
-        let mut commit = Commit::default();
-        if let Some(record) = &self.record {
-            commit.put_json(ROW, record);
-        }
-        self.once.add_to(&mut commit, clock::now());
-        let partition = Partition { kind: Kind::Sandbox, id: self.id };
-        self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
-        self.once.landed();
-        Ok(())
-    }
-
-    async fn remove(&mut self) -> Result<(), ActorProcessingErr> {
-        let partition = Partition { kind: Kind::Sandbox, id: self.id };
-        let commit = Commit { drop_partition: true, ..Commit::default() };
-        self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
-        self.record = None;
-        self.once = Once::default();
-        self.node.host_entity().forget(self.id).await;
-        Ok(())
-    }
-
-    async fn tell(&self) {
-        if let (Some(record), Some(view)) = (&self.record, self.view()) {
-            let workspace = self.node.workspace(record.workspace_id);
-            tokio::spawn(async move {
-                if let Err(error) = workspace.cast(WorkspaceMessage::SandboxChanged(view)).await {
-                    tracing::warn!(%error, "a workspace was not told of its sandbox; it asks when it starts");
-                }
-            });
-        }
-    }
-
-    /// Commits a fresh token's hash, then has the host make the sandbox with it, or start it anew on its disk.
-    async fn make_at_host(&mut self, recover: bool) -> Result<(), ActorProcessingErr> {
-        let mut token = [0_u8; 32];
-        rand::rng().fill_bytes(&mut token);
-        let Some(record) = &mut self.record else { return Ok(()) };
-        record.token_hash = handshake::token_hash(&token);
-        // One that was asked for before the host was here could not know.
-        if let Some(Ok(isolation)) = self.node.host.isolation() {
-            record.isolation = isolation;
-        }
-        let instance = self.node.settings.instance_types.iter().find(|instance| instance.name == record.instance_type);
-        let Some(instance) = instance.or_else(|| self.node.settings.instance_types.first()) else { return Ok(()) };
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "thousandths of a few CPUs")]
-        let limits = Limits {
-            cpu_millis: (instance.cpu * 1000.0) as u64,
-            memory_bytes: instance.memory_bytes,
-            disk_bytes: instance.disk_bytes,
-            pids: 1024,
-        };
-        let spec = SandboxSpec {
-            sandbox_id: self.id,
-            template: record.template.clone(),
-            limits,
-            token,
-            egress: self.node.settings.egress.clone(),
-        };
-        self.commit().await?;
-        let command_id = Uuid::now_v7();
-        self.command_id = Some(command_id);
-        let epoch = self.node.epoch;
-        self.node.host.send(if recover {
-            ToHost::Recover { command_id, epoch, spec }
-        } else {
-            ToHost::Create { command_id, epoch, spec }
-        });
-        Ok(())
-    }
-
-    async fn make(&mut self, record: Record) -> Result<SandboxView, Refused> {
-        if let Some(view) = self.view() {
-            return Ok(view);
-        }
-        let isolation = match self.node.host.isolation() {
-            Some(Err(missing)) => {
-                let detail = format!("this host can't isolate programs: {}", missing.join("; "));
-                return Err(Refused::new(Code::SandboxUnavailable, detail));
-            }
-            Some(Ok(isolation)) => isolation,
-            None => String::from("hardened-container"),
-        };
-        self.record = Some(Record { isolation, ..record });
-        // The host is told at once when it is here; else `HostUp` tells that it must be.
-        let here = self.node.host.isolation().is_some();
-        let made = if here { self.make_at_host(false).await } else { self.commit().await };
-        if let Err(error) = made {
-            self.record = None;
-            return Err(Refused::retry(error.to_string()));
-        }
-        self.node.host_entity().register(self.id, here).await;
-        self.view().ok_or_else(|| Code::Internal.into())
-    }
-
-    async fn arrived(
-        &mut self,
-        myself: &ActorRef<SandboxMessage>,
-        hello: handshake::Hello,
-        stream: std::os::fd::OwnedFd,
-    ) {
-        let Some(record) = self.record.as_ref().filter(|record| record.takes_agent()) else { return };
-        if let Some(newest) = &self.newest_link {
-            if newest.instance != hello.instance && self.link.is_some() {
-                tracing::warn!(sandbox = %self.id, "a second agent beside a living one was refused");
-                let workspace = self.node.workspace(record.workspace_id);
-                let notice = playhouse_protocol::agent::AgentFrame::Notice {
-                    code: "agent_impostor".into(),
-                    detail: "something in the sandbox posed as its agent and was refused".into(),
-                };
-                let link = self.link.as_ref().map_or(0, |link| link.number);
-                tokio::spawn(async move {
-                    // It only informs people.
-                    let _ = workspace.cast(WorkspaceMessage::FromAgent { link, frame: notice }).await;
-                });
-                return;
-            }
-            if newest.instance == hello.instance && newest.attempt >= hello.attempt {
-                return;
-            }
-        }
-        agent_link::open(agent_link::Opening {
-            node: self.node.clone(),
-            sandbox: myself.clone(),
-            sandbox_id: self.id,
-            workspace_id: record.workspace_id,
-            key: record.token_hash,
-            hello,
-            stream,
-            harvest: record.harvests(),
-        });
-    }
-}
-
 #[derive(Debug)]
 struct SandboxActor;
 
 impl Actor for SandboxActor {
     type Msg = SandboxMessage;
-    type State = State;
-    type Arguments = State;
+    type State = Shell;
+    type Arguments = Shell;
 
-    async fn pre_start(&self, myself: ActorRef<SandboxMessage>, state: State) -> Result<State, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<SandboxMessage>, state: Shell) -> Result<Shell, ActorProcessingErr> {
         myself.send_interval(TICK, || SandboxMessage::Tick);
         if state.record.as_ref().is_some_and(|record| !record.over()) {
             let (host, id) = (state.node.host_entity(), state.id);
@@ -347,7 +85,7 @@ impl Actor for SandboxActor {
         &self,
         myself: ActorRef<SandboxMessage>,
         message: SandboxMessage,
-        state: &mut State,
+        state: &mut Shell,
     ) -> Result<(), ActorProcessingErr> {
         if !matches!(message, SandboxMessage::Tick) {
             state.quiet_ticks = 0;
@@ -496,7 +234,7 @@ impl Actor for SandboxActor {
         &self,
         _: ActorRef<SandboxMessage>,
         _: SupervisionEvent,
-        _: &mut State,
+        _: &mut Shell,
     ) -> Result<(), ActorProcessingErr> {
         Ok(())
     }
@@ -506,7 +244,7 @@ impl SandboxActor {
     /// Does a command for the first time under its key; the answer is kept in the commit of its effect.
     async fn once(
         &self,
-        state: &mut State,
+        state: &mut Shell,
         key: Key,
         fingerprint: String,
         command: SandboxCommand,
@@ -532,7 +270,7 @@ impl SandboxActor {
     async fn command(
         &self,
         myself: &ActorRef<SandboxMessage>,
-        state: &mut State,
+        state: &mut Shell,
         command: SandboxCommand,
         reply: RpcReplyPort<Result<SandboxView, Refused>>,
     ) -> Result<(), ActorProcessingErr> {

@@ -3,6 +3,7 @@
 mod actor;
 mod handle;
 mod once;
+mod shell;
 pub mod message;
 pub mod state;
 
