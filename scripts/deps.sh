@@ -12,11 +12,14 @@ need() { # need PACKAGE TEST...: the package unless the test succeeds
 need pkg-config command -v pkg-config
 need libseccomp-dev pkg-config --exists libseccomp
 need build-essential command -v cc
+# The template that is chosen first has its toolchain; the others use what the machine has.
+need python3 command -v python3
+need python3-pip python3 -m pip --version
+need python3-venv python3 -c 'import ensurepip'
 need e2fsprogs test -x /sbin/mkfs.ext4 -o -x /usr/sbin/mkfs.ext4
 if [ "${1:-build}" = test ]; then
   need chromium scripts/chromium.sh
   need openssl command -v openssl
-  need python3-pip python3 -m pip --version
   need unzip command -v unzip
   need zstd command -v zstd
 fi
