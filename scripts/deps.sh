@@ -12,10 +12,11 @@ need() { # need PACKAGE TEST...: the package unless the test succeeds
 need pkg-config command -v pkg-config
 need libseccomp-dev pkg-config --exists libseccomp
 need build-essential command -v cc
-# The template that is chosen first has its toolchain; the others use what the machine has.
+# Templates use the machine's own toolchains: Rust and Node are there, these are the others.
 need python3 command -v python3
 need python3-pip python3 -m pip --version
 need python3-venv python3 -c 'import ensurepip'
+need golang-go command -v go
 need e2fsprogs test -x /sbin/mkfs.ext4 -o -x /usr/sbin/mkfs.ext4
 if [ "${1:-build}" = test ]; then
   need chromium scripts/chromium.sh

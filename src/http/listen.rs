@@ -22,8 +22,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
 /// A client's socket takes more only while the kernel has less than this that it could not send yet, in bytes. Without it
 /// a slow client has megabytes of a flood on the way to it before anything newer: the answer to its Ctrl-C above all. What
-/// is sent and not yet acknowledged does not count. Two batches of a session: with one, a fast client is a tenth slower
-/// (`playhouse bench bulk`).
+/// is sent and not yet acknowledged does not count. Two batches of a session, so that a fast client seldom waits for one.
 const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Serves until `stop`, then lets the answers that are on their way finish. Sockets that were upgraded are their
