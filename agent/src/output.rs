@@ -14,6 +14,9 @@ use playhouse_protocol::{
 /// little enough that what follows a Ctrl-C is not queued behind a mebibyte. Without a node the whole ring is used.
 pub const READ_AHEAD_BYTES: u64 = 64 * 1024;
 
+/// A flood's output is sent when there is so much of it. A terminal's next read, 4 KiB, still fits the same chunk.
+const GATHERED_BYTES: u64 = CHUNK_BYTES as u64 - 4096;
+
 /// The most chunks in one frame: their fixed costs stay far below the frame's limit.
 const FRAME_CHUNKS: usize = 512;
 
@@ -91,6 +94,12 @@ impl Output {
     #[must_use]
     pub fn wants_read(&self) -> bool {
         self.ring.has_room() && self.flow.as_ref().is_none_or(|flow| flow.unsent < READ_AHEAD_BYTES)
+    }
+
+    /// Whether so little is unsent that it may wait for more.
+    #[must_use]
+    pub fn may_gather(&self) -> bool {
+        self.flow.as_ref().is_some_and(|flow| flow.unsent < GATHERED_BYTES)
     }
 
     /// Takes what was read, 1 to [`CHUNK_BYTES`] bytes.

@@ -16,7 +16,7 @@ use crate::{
     init::Ended,
     input::Input,
     output::Output,
-    wires::{Found, Wires},
+    wires::{Found, SHORT_READ, Wires},
 };
 
 /// How long output of a program that has ended may be held open by its children.
@@ -45,6 +45,8 @@ pub struct Process {
     phase: Phase,
     /// It is in the queue of those that may send.
     pub is_queued: bool,
+    /// It floods, and what it has put out waits so long at most for what follows.
+    pub gathers_until: Option<Instant>,
     /// Its output has begun to flow once.
     pub has_begun: bool,
 }
@@ -58,6 +60,7 @@ impl Process {
             input: Input::new(size.is_some()),
             phase: Phase::Waiting { size },
             is_queued: false,
+            gathers_until: None,
             has_begun: false,
         }
     }
@@ -162,21 +165,25 @@ impl Process {
         }
     }
 
-    /// Reads `stream` once, if there is room, and asks to be told when there is more.
-    pub fn read(&mut self, stream: Stream, now_ms: u64, buffer: &mut [u8; CHUNK_BYTES]) {
+    /// Reads `stream` once, if there is room, and asks to be told when there is more. Whether it floods: then what
+    /// was read may wait a moment for what follows.
+    pub fn read(&mut self, stream: Stream, now_ms: u64, buffer: &mut [u8; CHUNK_BYTES]) -> bool {
+        let mut floods = false;
         if !self.output.wants_read() {
-            return;
+            return floods;
         }
-        let (Phase::Running { wires, .. } | Phase::Draining { wires, .. }) = &mut self.phase else { return };
+        let (Phase::Running { wires, .. } | Phase::Draining { wires, .. }) = &mut self.phase else { return floods };
         match wires.read(stream, buffer) {
             Found::Bytes(count) => {
                 self.output.read(stream, now_ms, &buffer[..count]);
                 wires.watch(stream);
+                floods = count >= SHORT_READ && self.output.may_gather();
             }
             Found::Nothing => wires.watch(stream),
             Found::End => self.output.finish(stream, now_ms),
         }
         self.finish_if_drained();
+        floods && self.is_live()
     }
 
     /// There is room again: streams that were not read for want of it are watched.

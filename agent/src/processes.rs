@@ -35,6 +35,11 @@ const KEPT: usize = 4096;
 /// How long a cancelled program has before it is killed.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a flood's output waits at most for what follows. A frame for every 4 KiB, which is what a terminal gives at
+/// a time, costs the node and the client a wake-up each; in frames of 32 KiB `cat` of 200 MB was 15 to 30 % faster
+/// (`playhouse bench bulk`). What is short is never held up.
+const GATHER_TIME: Duration = Duration::from_millis(1);
+
 /// A disk with less than this free is full: a program that failed on it probably failed for that.
 const FULL_DISK_BYTES: u64 = 64 * 1024;
 
@@ -51,6 +56,8 @@ pub struct Processes {
     by_pid: HashMap<i32, Uuid>,
     /// Those that may have something to send, each once.
     queue: VecDeque<Uuid>,
+    /// Those that flood, and until when their output may wait; soonest first. A process that says otherwise was sent.
+    gathering: VecDeque<(Instant, Uuid)>,
     /// Those that have ended and whose last output is being read.
     draining: Vec<Uuid>,
     /// Sessions to kill, soonest first.
@@ -69,6 +76,7 @@ impl Processes {
             all: HashMap::new(),
             by_pid: HashMap::new(),
             queue: VecDeque::new(),
+            gathering: VecDeque::new(),
             draining: Vec::new(),
             kills: VecDeque::new(),
             bells: Bells::new(),
@@ -127,8 +135,15 @@ impl Processes {
         let Some(process) = self.all.get_mut(&ready.process_id) else { return };
         match ready.side {
             Side::Output(stream) => {
-                process.read(stream, now_ms(), &mut self.buffer);
-                self.touch(ready.process_id);
+                if process.read(stream, now_ms(), &mut self.buffer) {
+                    if process.gathers_until.is_none() {
+                        let until = Instant::now() + GATHER_TIME;
+                        process.gathers_until = Some(until);
+                        self.gathering.push_back((until, ready.process_id));
+                    }
+                } else {
+                    self.touch(ready.process_id);
+                }
             }
             Side::Input => process.feed(),
         }
@@ -216,8 +231,9 @@ impl Processes {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let kill = self.kills.front().map(|(at, _)| *at);
+        let gathered = self.gathering.front().map(|(at, _)| *at);
         let draining = self.draining.iter().filter_map(|id| self.all.get(id)).filter_map(Process::drains_at);
-        draining.chain(kill).min()
+        draining.chain(kill).chain(gathered).min()
     }
 
     /// Does what is due.
@@ -227,6 +243,11 @@ impl Processes {
                 signal_group(session, SystemSignal::KILL);
             }
             kill_session(session);
+        }
+        while let Some((until, id)) = self.gathering.pop_front_if(|(at, _)| *at <= now) {
+            if self.all.get(&id).is_some_and(|process| process.gathers_until == Some(until)) {
+                self.touch(id);
+            }
         }
         for id in std::mem::take(&mut self.draining) {
             let Some(process) = self.all.get_mut(&id) else { continue };
@@ -309,9 +330,9 @@ impl Processes {
 
     /// A process may have something to send.
     fn touch(&mut self, id: Uuid) {
-        if let Some(process) = self.all.get_mut(&id)
-            && !process.is_queued
-        {
+        let Some(process) = self.all.get_mut(&id) else { return };
+        process.gathers_until = None;
+        if !process.is_queued {
             process.is_queued = true;
             self.queue.push_back(id);
         }

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// A read shorter than this is passed on at once; after a longer one more is looked for first. Far above what a key
-/// makes a program print, far below what a flood fills.
-const SHORT_READ: usize = 2048;
+/// makes a program print, far below what a flood fills: a terminal gives at most 4095 bytes at a time.
+pub const SHORT_READ: usize = 2048;
 
 /// What became ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

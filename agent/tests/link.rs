@@ -341,3 +341,22 @@ async fn programs_hear_signals_that_the_agents_parent_ignores() {
     assert_eq!(node.input(id, 1, &[3], false).await, InputOutcome::Taken);
     assert_eq!(node.finish(id, &mut model).await.signal, Some(2));
 }
+
+#[tokio::test]
+async fn a_flood_comes_in_large_chunks_and_its_end_needs_nothing_to_follow() {
+    let agent = Agent::start();
+    let mut node = agent.ready_node().await;
+    // The last 4000 bytes are no short read and less than what is gathered: only time sends them.
+    let command = "stty raw -echo; head -c 4000000 /dev/zero; read -r -n 1; head -c 4000 /dev/zero; read -r -n 1";
+    let flood = Start { argv: vec!["bash".into(), "-c".into(), command.into()], ..shell(&agent, "", true) };
+    let (id, mut model) = (flood.process_id, Model::default());
+    let bytes = |model: &Model| model.chunks.iter().map(|chunk| chunk.bytes.len()).sum::<usize>();
+    node.start(&flood).await;
+    node.take(id, &mut model, |model| bytes(model) == 4_000_000).await;
+    let chunks = model.chunks.len();
+    assert!(chunks < 4_000_000 / 8192, "{chunks} chunks");
+    node.input(id, 1, b"x", false).await;
+    node.take(id, &mut model, |model| bytes(model) == 4_004_000).await;
+    node.input(id, 2, b"x", false).await;
+    node.finish(id, &mut model).await;
+}

@@ -102,13 +102,12 @@ async fn folders_that_move_while_a_report_is_under_way_are_compared_once_it_is_s
     fs::create_dir_all(root.join("gone/deep")).unwrap();
     pair.until("the first", |state| state.tree.contains_key("/gone/deep")).await;
     pair.hold();
+    // One step, so that one report tells both.
+    fs::rename(root.join("gone"), root.join("new")).unwrap();
+    pair.until("the report", |state| !state.tree.contains_key("/gone") && state.tree.contains_key("/new")).await;
+    // What was told as gone is back, what was told as there is another, and the agent's records still say neither.
+    fs::rename(root.join("new"), root.join("gone")).unwrap();
     fs::create_dir_all(root.join("new/sub")).unwrap();
-    fs::rename(root.join("gone"), root.join("elsewhere")).unwrap();
-    pair.until("the report", |state| !state.tree.contains_key("/gone") && state.tree.contains_key("/new/sub")).await;
-    // What was told as gone is back, what was told as there is gone, and the agent's records still say neither.
-    fs::rename(root.join("elsewhere"), root.join("gone")).unwrap();
-    fs::rename(root.join("new"), root.join("newer")).unwrap();
-    fs::create_dir(root.join("new")).unwrap();
     pair.flush_and_release().await;
     assert_eq!(pair.disk(), pair.state.lock().unwrap().tree);
 }
