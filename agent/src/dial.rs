@@ -25,6 +25,9 @@ const CHALLENGE_TIME: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
+/// An agent whose sockets' place is gone for so long is reached by nobody any more.
+const GONE_FOR: Duration = Duration::from_secs(5);
+
 /// A stream that lived this long was a good one: the next wait is short again.
 const GOOD_LIFE: Duration = Duration::from_secs(1);
 
@@ -63,6 +66,7 @@ pub struct Dialler {
     attempt: u64,
     epoch: u64,
     backoff: Backoff,
+    gone_since: Option<Instant>,
 }
 
 impl Dialler {
@@ -70,7 +74,7 @@ impl Dialler {
     #[must_use]
     pub fn new(socket: PathBuf, sandbox_id: Uuid, key: TokenHash) -> Self {
         let instance = rand::rng().random();
-        Self { socket, sandbox_id, key, instance, attempt: 0, epoch: 0, backoff: Backoff::default() }
+        Self { socket, sandbox_id, key, instance, attempt: 0, epoch: 0, backoff: Backoff::default(), gone_since: None }
     }
 
     /// The next try, after its wait: the stream, and the epoch under which its owner commands.
@@ -88,6 +92,15 @@ impl Dialler {
             tokio::time::sleep(wait).await;
             timeout(CHALLENGE_TIME, prove(&socket, &key, &hello, seen)).await.map_err(|_| DialError::Silent)?
         }
+    }
+
+    /// Whether the directory of its socket is removed: no host will ever listen there again. In a sandbox it is a mount,
+    /// and stays; without one it goes with the host's data.
+    pub fn is_abandoned(&mut self) -> bool {
+        let is_gone = self.socket.parent().is_some_and(|dir| !dir.exists());
+        let since = self.gone_since.take().filter(|_| is_gone).unwrap_or_else(Instant::now);
+        self.gone_since = is_gone.then_some(since);
+        is_gone && since.elapsed() >= GONE_FOR
     }
 
     /// A dial gave a stream of this epoch.

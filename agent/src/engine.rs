@@ -133,8 +133,7 @@ impl Engine {
             }
             let result = match self.event(&mut quit, &mut children).await {
                 Event::Quit => {
-                    self.processes.kill_all();
-                    init::kill_all();
+                    self.quit();
                     return Ok(());
                 }
                 Event::Children => {
@@ -161,6 +160,11 @@ impl Engine {
                     self.opened(stream, epoch).await;
                     Ok(())
                 }
+                Event::Dialled(Err(_)) if self.dialler.is_abandoned() => {
+                    log::line(format_args!("the place of the node's socket is gone"));
+                    self.quit();
+                    return Ok(());
+                }
                 Event::Dialled(Err(error)) => {
                     self.not_opened(&error);
                     Ok(())
@@ -171,6 +175,11 @@ impl Engine {
                 self.lost(&error);
             }
         }
+    }
+
+    fn quit(&mut self) {
+        self.processes.kill_all();
+        init::kill_all();
     }
 
     async fn event(&mut self, quit: &mut Option<Signal>, children: &mut Signal) -> Event {

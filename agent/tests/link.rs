@@ -265,6 +265,10 @@ async fn a_pack_stops_what_runs_and_a_term_ends_all() {
     let program = rustix::process::Pid::from_raw(model.text().trim().parse().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_child(&agent.child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    ends_with_its_program(&mut agent, program).await;
+}
+
+async fn ends_with_its_program(agent: &mut Agent, program: rustix::process::Pid) {
     let since = Instant::now();
     let status = loop {
         if let Some(status) = agent.child.try_wait().unwrap() {
@@ -280,6 +284,20 @@ async fn a_pack_stops_what_runs_and_a_term_ends_all() {
         assert!(since.elapsed() < PATIENCE, "a program outlives its agent");
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn an_agent_whose_sockets_are_removed_ends_with_its_programs() {
+    let mut agent = Agent::start();
+    let mut node = agent.ready_node().await;
+    let start = shell(&agent, "echo $$; exec sleep 600", false);
+    let mut model = Model::default();
+    node.start(&start).await;
+    node.take(start.process_id, &mut model, |model| model.text().ends_with('\n')).await;
+    let program = rustix::process::Pid::from_raw(model.text().trim().parse().unwrap()).unwrap();
+    std::fs::remove_dir_all(agent.dir.path()).unwrap();
+    drop(node);
+    ends_with_its_program(&mut agent, program).await;
 }
 
 #[tokio::test]
