@@ -5,6 +5,7 @@ import { Problem, sentence } from "../../core/problem.ts";
 import { ShareDialog } from "../share/share-dialog.tsx";
 import { Icon } from "../widgets/icons.tsx";
 import { Confirm, Modal, ModalButtons } from "../widgets/modal.tsx";
+import { Trouble } from "../widgets/trouble.tsx";
 import { CreateForm } from "./create-form.tsx";
 import { WorkspaceRow } from "./workspace-row.tsx";
 
@@ -56,23 +57,18 @@ export function Home(props: { api: Api; me: Me; onSignedOut: () => void }) {
         </form>
       </header>
       <main class="home-main">
-        <Show when={failed()}>
-          {(error) => (
-            <div class="trouble with-button" role="alert">
-              <span class="grow">{sentence(error())}</span>
-              <button
-                type="button"
-                class="button small"
-                onClick={() => {
-                  void refetch();
-                  void refetchTemplates();
-                }}
-              >
-                Try again
-              </button>
-            </div>
-          )}
-        </Show>
+        <Trouble text={failed() ? sentence(failed()) : null}>
+          <button
+            type="button"
+            class="button small"
+            onClick={() => {
+              void refetch();
+              void refetchTemplates();
+            }}
+          >
+            Try again
+          </button>
+        </Trouble>
         <section class="card" aria-label="Your workspaces">
           <h2>Workspaces</h2>
           <ul class="workspaces" aria-label="Workspaces">
@@ -152,17 +148,5 @@ export function Home(props: { api: Api; me: Me; onSignedOut: () => void }) {
         )}
       </Show>
     </div>
-  );
-}
-
-function Trouble(props: { text: string | null }) {
-  return (
-    <Show when={props.text}>
-      {(text) => (
-        <p class="trouble" role="alert">
-          {text()}
-        </p>
-      )}
-    </Show>
   );
 }

@@ -1,6 +1,7 @@
-import { createSignal, onMount, Show } from "solid-js";
+import { createSignal, onMount } from "solid-js";
 import { basename } from "../../core/paths.ts";
 import { Modal, ModalButtons } from "../widgets/modal.tsx";
+import { Trouble } from "../widgets/trouble.tsx";
 
 /** Asks for a path. `onAnswer` answers what is wrong with it, or null when it was taken. */
 export function PathDialog(props: {
@@ -46,13 +47,7 @@ export function PathDialog(props: {
             data-focus
           />
         </label>
-        <Show when={trouble()}>
-          {(text) => (
-            <p class="trouble" role="alert">
-              {text()}
-            </p>
-          )}
-        </Show>
+        <Trouble text={trouble()} />
         <ModalButtons>
           <button type="button" class="button" onClick={() => props.onClose()}>
             Cancel

@@ -4,6 +4,7 @@ import type { GrantedRole, Member, ShareLink, SharingMode, Workspace } from "../
 import { sentence } from "../../core/problem.ts";
 import { IconButton } from "../widgets/icons.tsx";
 import { Modal, ModalButtons } from "../widgets/modal.tsx";
+import { Trouble } from "../widgets/trouble.tsx";
 
 /** Lifetimes a share link can have, in seconds. */
 const LINK_TTLS: readonly { label: string; seconds: number | null }[] = [
@@ -20,6 +21,7 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
   const [links, { refetch: refetchLinks, mutate: setLinks }] = createResource(() => props.api.links(id));
   const [mode, setMode] = createSignal<SharingMode>(props.workspace.sharing_mode);
   const [trouble, setTrouble] = createSignal<string | null>(null);
+  const unread = () => members.error ?? links.error;
   /** The link whose address is in the clipboard. */
   const [copied, setCopied] = createSignal<string | null>(null);
   const attempt = async (work: () => Promise<unknown>): Promise<boolean> => {
@@ -164,13 +166,7 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
           Make link
         </button>
       </form>
-      <Show when={trouble() ?? (members.error ? sentence(members.error) : null)}>
-        {(text) => (
-          <p class="trouble" role="alert">
-            {text()}
-          </p>
-        )}
-      </Show>
+      <Trouble text={trouble() ?? (unread() ? sentence(unread()) : null)} />
       <ModalButtons>
         <button type="button" class="button primary" onClick={() => props.onClose()}>
           Done
