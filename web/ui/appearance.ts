@@ -1,9 +1,15 @@
-/** Light or dark, as the person's system asks for. Styles follow by themselves; this is for what paints on its own. */
+/** How the person's system looks and is touched. Styles follow by themselves; this is for what they don't reach. */
 
-import { createSignal } from "solid-js";
+import { type Accessor, createSignal } from "solid-js";
 
-const query = matchMedia("(prefers-color-scheme: dark)");
-const [dark, setDark] = createSignal(query.matches);
-query.addEventListener("change", () => setDark(query.matches));
+function follows(media: string): Accessor<boolean> {
+  const query = matchMedia(media);
+  const [matches, setMatches] = createSignal(query.matches);
+  query.addEventListener("change", () => setMatches(query.matches));
+  return matches;
+}
 
-export { dark };
+/** The system asks for dark colours. */
+export const dark = follows("(prefers-color-scheme: dark)");
+/** Fingers rather than a mouse: targets are larger, and the keyboard is one on the screen. */
+export const coarse = follows("(pointer: coarse)");

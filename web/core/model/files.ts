@@ -3,8 +3,9 @@
 import type { FileEntry } from "../api-types.ts";
 import { isWithin, parent, rebase } from "../paths.ts";
 import type { Action, IdeState, Tab } from "./state.ts";
+import { ancestors } from "./tree.ts";
 
-type FileAction = Extract<Action, { type: "file_list" | "file_written" | "file_removed" | "files_changed" }>;
+type FileAction = Extract<Action, { type: "file_list" | "files_written" | "file_removed" | "files_changed" }>;
 
 export function reduceFiles(state: IdeState, action: FileAction): IdeState {
   switch (action.type) {
@@ -13,15 +14,8 @@ export function reduceFiles(state: IdeState, action: FileAction): IdeState {
       const same = files.size === state.files.size && [...files].every(([id, file]) => state.files.get(id) === file);
       return same ? state : { ...state, files };
     }
-    case "file_written": {
-      const files = new Map(state.files);
-      const before = files.get(action.file.id);
-      files.set(action.file.id, action.file);
-      // Directories that the server made on the way are asked for.
-      const filesWanted = state.filesWanted + (knowsParent(state.files, action.file.path) ? 0 : 1);
-      if (before === undefined || before.path === action.file.path) return { ...state, files, filesWanted };
-      return moved({ ...state, files, filesWanted }, before.path, action.file.path, action.file.id);
-    }
+    case "files_written":
+      return written(state, action.files);
     case "file_removed":
       return { ...state, files: without(state.files, [action.path]), selected: null };
     case "files_changed":
@@ -29,11 +23,18 @@ export function reduceFiles(state: IdeState, action: FileAction): IdeState {
   }
 }
 
-function knowsParent(files: ReadonlyMap<string, FileEntry>, path: string): boolean {
-  const directory = parent(path);
-  if (directory === "/") return true;
-  for (const file of files.values()) if (file.path === directory) return true;
-  return false;
+function written(state: IdeState, entries: readonly FileEntry[]): IdeState {
+  const files = new Map(state.files);
+  for (const file of entries) files.set(file.id, file);
+  // Directories that the server made on the way are asked for.
+  const known = new Set(["/", ...Array.from(files.values(), (file) => file.path)]);
+  const wanted = entries.some((file) => !known.has(parent(file.path)));
+  let next: IdeState = { ...state, files, filesWanted: state.filesWanted + (wanted ? 1 : 0) };
+  for (const file of entries) {
+    const before = state.files.get(file.id);
+    if (before !== undefined && before.path !== file.path) next = moved(next, before.path, file.path, file.id);
+  }
+  return next;
 }
 
 /** The very object that was known where nothing of it changed, so that a list asked for again redraws nothing. */
@@ -83,9 +84,11 @@ function without(
   removed: readonly string[],
   kept: ReadonlySet<string> = new Set(),
 ): Map<string, FileEntry> {
+  const gone = new Set(removed);
   const left = new Map<string, FileEntry>();
   for (const [id, file] of files) {
-    if (kept.has(id) || !removed.some((path) => isWithin(file.path, path))) left.set(id, file);
+    const isGone = gone.has(file.path) || ancestors(file.path).some((directory) => gone.has(directory));
+    if (kept.has(id) || !isGone) left.set(id, file);
   }
   return left;
 }

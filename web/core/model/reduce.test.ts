@@ -3,7 +3,7 @@ import type { FileEntry, Process, Workspace } from "../api-types.ts";
 import { statusText } from "./processes.ts";
 import { reduce } from "./reduce.ts";
 import { type Action, type IdeState, INITIAL } from "./state.ts";
-import { reuseRows, treeRows } from "./tree.ts";
+import { treeRows } from "./tree.ts";
 
 function file(id: string, path: string, etag = "1", is_directory = false): FileEntry {
   return {
@@ -44,8 +44,8 @@ describe("files", () => {
   it("move with all that is below, and open ones keep their tab", () => {
     const inner = file("b", "/src/main.py");
     const state = stateAfter(list(file("a", "/src", "", true), inner), open(inner), {
-      type: "file_written",
-      file: file("a", "/lib", "", true),
+      type: "files_written",
+      files: [file("a", "/lib", "", true)],
     });
     expect(state.files.get("b")?.path).toBe("/lib/main.py");
     expect(state.tabs[0]?.path).toBe("/lib/main.py");
@@ -193,11 +193,14 @@ describe("the tree", () => {
     ]);
   });
 
-  it("keeps the rows that did not change", () => {
-    const before = treeRows(files, new Set());
-    const rows = reuseRows(before, treeRows(files, new Set(["/z"])));
-    expect(rows.at(-1)).toBe(before.at(-1));
-    expect(rows[0]).not.toBe(before[0]);
+  it("tells each row's place among those of its directory", () => {
+    const rows = treeRows(files, new Set(["/z"]));
+    expect(rows.map((row) => `${row.name} ${row.place}/${row.siblings}`)).toEqual([
+      "z 1/2",
+      "i9 1/2",
+      "i10 2/2",
+      "b.txt 2/2",
+    ]);
   });
 });
 
@@ -219,8 +222,20 @@ it("opens a file behind the one in front when it is only restored", () => {
 });
 
 it("asks for the list when a file came with a directory that it does not know", () => {
-  expect(stateAfter({ type: "file_written", file: file("a", "/new/a.txt") }).filesWanted).toBe(1);
-  expect(stateAfter({ type: "file_written", file: file("a", "/a.txt") }).filesWanted).toBe(0);
+  expect(stateAfter({ type: "files_written", files: [file("a", "/new/a.txt")] }).filesWanted).toBe(1);
+  expect(stateAfter({ type: "files_written", files: [file("a", "/a.txt")] }).filesWanted).toBe(0);
+});
+
+it("takes an upload whole: what it replaced, what it moved, and the folders it came with", () => {
+  const before = stateAfter(list(file("a", "/a.txt"), file("b", "/b.txt")));
+  const folder = file("d", "/d", "", true);
+  const after = reduce(before, {
+    type: "files_written",
+    files: [file("a", "/a.txt", "2"), folder, file("c", "/d/c.txt"), file("b", "/d/b.txt")],
+  });
+  expect([...after.files.values()].map((each) => each.path)).toEqual(["/a.txt", "/d/b.txt", "/d", "/d/c.txt"]);
+  expect(after.files.get("a")?.etag).toBe("2");
+  expect(after.filesWanted).toBe(0);
 });
 
 it("follows uploads to their end", () => {

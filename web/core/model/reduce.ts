@@ -25,7 +25,7 @@ export function reduce(state: IdeState, action: Action): IdeState {
     case "template":
       return { ...state, template: action.template };
     case "file_list":
-    case "file_written":
+    case "files_written":
     case "file_removed":
     case "files_changed":
       return followTabs(state, reduceFiles(state, action));

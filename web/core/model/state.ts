@@ -131,7 +131,7 @@ export type Action =
   | { type: "gone"; why: string }
   | { type: "template"; template: Template | null }
   | { type: "file_list"; files: readonly FileEntry[] }
-  | { type: "file_written"; file: FileEntry }
+  | { type: "files_written"; files: readonly FileEntry[] }
   | { type: "file_removed"; path: string }
   | {
       type: "files_changed";

@@ -6,7 +6,7 @@ import { treeKey } from "./tree-keys.ts";
 
 function row(path: string, directory = false, expanded = false): TreeRow {
   const file = { path, is_directory: directory } as FileEntry;
-  return { file, name: basename(path), level: path.split("/").length - 1, expanded };
+  return { file, name: basename(path), level: path.split("/").length - 1, place: 1, siblings: 1, expanded };
 }
 
 const ROWS = [row("/docs", true), row("/src", true, true), row("/src/main.py"), row("/setup.py")];

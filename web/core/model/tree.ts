@@ -11,6 +11,9 @@ export interface TreeRow {
   readonly name: string;
   /** 1 for what lies in the root. */
   readonly level: number;
+  /** Its place among those of its directory, from 1, and how many they are: most of them may not be drawn. */
+  readonly place: number;
+  readonly siblings: number;
   readonly expanded: boolean;
 }
 
@@ -25,24 +28,22 @@ export function treeRows(files: Iterable<FileEntry>, expanded: ReadonlySet<strin
   }
   const rows: TreeRow[] = [];
   const visit = (directory: string, level: number): void => {
-    for (const file of (children.get(directory) ?? []).sort(byKindAndName)) {
+    const inside = (children.get(directory) ?? []).sort(byKindAndName);
+    inside.forEach((file, at) => {
       const open = file.is_directory && expanded.has(file.path);
-      rows.push({ file, name: basename(file.path), level, expanded: open });
+      rows.push({
+        file,
+        name: basename(file.path),
+        level,
+        place: at + 1,
+        siblings: inside.length,
+        expanded: open,
+      });
       if (open) visit(file.path, level + 1);
-    }
+    });
   };
   visit("/", 1);
   return rows;
-}
-
-/** `after` with the very objects of `before` wherever nothing changed, so that only rows that did are drawn again. */
-export function reuseRows(before: readonly TreeRow[], after: readonly TreeRow[]): TreeRow[] {
-  const known = new Map(before.map((row) => [row.file.id, row]));
-  return after.map((row) => {
-    const old = known.get(row.file.id);
-    const same = old !== undefined && old.file === row.file && old.level === row.level && old.expanded === row.expanded;
-    return same ? old : row;
-  });
 }
 
 function byKindAndName(a: FileEntry, b: FileEntry): number {

@@ -89,7 +89,7 @@ export class FileActions {
       const file = await api.createFile(workspaceId, tab.path, false);
       const saved = snapshot === null ? file : await api.saveFile(file.id, snapshot.text, file.etag);
       this.#close(fileId);
-      dispatch({ type: "file_written", file: saved });
+      dispatch({ type: "files_written", files: [saved] });
       await this.open(saved.id);
     });
   }
@@ -105,7 +105,7 @@ export class FileActions {
         return;
       }
       this.#documents.replace(fileId, file.content);
-      dispatch({ type: "file_written", file: withoutContent(file) });
+      dispatch({ type: "files_written", files: [withoutContent(file)] });
       dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty: this.#documents.isDirty(fileId) });
     });
   }
@@ -136,7 +136,7 @@ export class FileActions {
     } catch (failure) {
       return sentence(failure);
     }
-    dispatch({ type: "file_written", file: made });
+    dispatch({ type: "files_written", files: [made] });
     dispatch({ type: "dialog", dialog: null });
     dispatch({ type: "expand", path: parent(path), open: true });
     if (!folder) await this.open(made.id);
@@ -149,7 +149,7 @@ export class FileActions {
     if (error !== null) return error;
     try {
       const moved = await this.#context.api.moveFile(file.id, path);
-      this.#context.dispatch({ type: "file_written", file: moved });
+      this.#context.dispatch({ type: "files_written", files: [moved] });
     } catch (failure) {
       return sentence(failure);
     }
@@ -190,7 +190,7 @@ export class FileActions {
       try {
         const files = await upload(workspaceId, directory, uploads, { overwrite, onProgress, signal: abort.signal });
         batch(() => {
-          for (const file of files) dispatch({ type: "file_written", file });
+          dispatch({ type: "files_written", files });
           dispatch({ type: "expand", path: directory, open: true });
         });
       } catch (error) {
@@ -228,7 +228,7 @@ export class FileActions {
       try {
         const file = await api.saveFile(fileId, snapshot.text, etag);
         const dirty = this.#documents.markSaved(fileId, snapshot.doc);
-        dispatch({ type: "file_written", file });
+        dispatch({ type: "files_written", files: [file] });
         dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty });
         this.#forget(new NotSaved(tab.path).message);
       } catch (error) {

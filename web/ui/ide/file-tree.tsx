@@ -1,14 +1,14 @@
-import { createMemo, createSelector, createSignal, For, Show } from "solid-js";
+import { createMemo, createSignal, Show } from "solid-js";
 import type { FileEntry } from "../../core/api-types.ts";
 import { mayEdit } from "../../core/model/state.ts";
-import { reuseRows, type TreeRow, treeRows } from "../../core/model/tree.ts";
-import { treeKey } from "../../core/model/tree-keys.ts";
+import { treeRows } from "../../core/model/tree.ts";
 import { parent } from "../../core/paths.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
 import { Menu, type MenuPlace } from "../widgets/menu.tsx";
 import { tell } from "./failure.ts";
+import { TreeList } from "./tree-list.tsx";
 import { treeMenu } from "./tree-menu.ts";
-import { DRAGGED_FILE, TreeRowView } from "./tree-row.tsx";
+import { DRAGGED_FILE } from "./tree-row.tsx";
 import { fromDrop, fromInput } from "./upload.ts";
 import type { Workbench } from "./workbench.ts";
 
@@ -19,23 +19,17 @@ export function FileTree(props: { bench: Workbench }) {
   // Memos of the parts, so that thousands of rows are looked at only when what they show changes.
   const files = createMemo(() => state().files);
   const expanded = createMemo(() => state().expanded);
-  const tabs = createMemo(() => state().tabs);
-  const rows = createMemo<TreeRow[]>((before) => reuseRows(before, treeRows(files().values(), expanded())), []);
-  const openFiles = createMemo(() => new Map(tabs().map((tab) => [tab.fileId, tab])));
+  const rows = createMemo(() => treeRows(files().values(), expanded()));
   const writable = createMemo(() => mayEdit(state()));
-  const selectedPath = createMemo(() => state().selected);
-  const isSelected = createSelector(selectedPath);
   const [target, setTarget] = createSignal<string | null>(null);
   const [menu, setMenu] = createSignal<{ place: MenuPlace; file: FileEntry | null } | null>(null);
   let picker!: HTMLInputElement;
-  let tree!: HTMLDivElement;
   /** Where the picker's files go. */
   let pickedFor = "/";
 
-  const selected = createMemo(() => rows().find((row) => row.file.path === selectedPath())?.file);
   /** New things go into the selected directory, or beside the selected file. */
   const directory = () => {
-    const file = selected();
+    const file = rows().find((row) => row.file.path === state().selected)?.file;
     if (file === undefined) return "/";
     return file.is_directory ? file.path : parent(file.path);
   };
@@ -44,40 +38,9 @@ export function FileTree(props: { bench: Workbench }) {
     picker.webkitdirectory = folder;
     picker.click();
   };
-  const activate = (file: FileEntry): void => {
-    dispatch({ type: "select", path: file.path });
-    if (file.is_directory) dispatch({ type: "expand", path: file.path, open: !state().expanded.has(file.path) });
-    else void props.bench.files.open(file.id);
-  };
-  const rowElement = (at: number) => tree.querySelectorAll<HTMLElement>('[role="treeitem"]')[at];
   const openMenu = (file: FileEntry | null, place: MenuPlace): void => {
     if (file !== null) dispatch({ type: "select", path: file.path });
     setMenu({ place, file });
-  };
-  const onKeyDown = (event: KeyboardEvent): void => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const at = rows().findIndex((row) => row.file.path === state().selected);
-    const act = treeKey(rows(), at, event.key, event.shiftKey);
-    if (act === null) return;
-    event.preventDefault();
-    const file = rows()[at]?.file;
-    if (act.kind === "select") {
-      const row = rows()[act.at];
-      if (row === undefined) return;
-      dispatch({ type: "select", path: row.file.path });
-      rowElement(act.at)?.focus();
-    } else if (file === undefined) {
-      return;
-    } else if (act.kind === "expand") {
-      dispatch({ type: "expand", path: file.path, open: act.open });
-    } else if (act.kind === "activate") {
-      activate(file);
-    } else if (act.kind === "menu") {
-      const box = rowElement(at)?.getBoundingClientRect();
-      openMenu(file, { x: (box?.left ?? 0) + 40, y: box?.bottom ?? 0 });
-    } else if (writable()) {
-      dispatch({ type: "dialog", dialog: { kind: act.kind === "rename" ? "move" : "delete", file } });
-    }
   };
   const onDrop = async (event: DragEvent, into: string): Promise<void> => {
     event.preventDefault();
@@ -156,41 +119,14 @@ export function FileTree(props: { bench: Workbench }) {
           </div>
         }
       >
-        <div
-          class="tree"
-          role="tree"
-          tabIndex={-1}
-          aria-label="File tree"
-          ref={tree}
-          onKeyDown={onKeyDown}
-          onContextMenu={(event) => {
-            if (event.defaultPrevented) return;
-            event.preventDefault();
-            openMenu(null, { x: event.clientX, y: event.clientY });
-          }}
-        >
-          <For each={rows()}>
-            {(row) => {
-              const into = () => (row.file.is_directory ? row.file.path : parent(row.file.path));
-              return (
-                <TreeRowView
-                  row={row}
-                  selected={isSelected(row.file.path)}
-                  focusable={isSelected(row.file.path) || (selected() === undefined && rows()[0] === row)}
-                  open={openFiles().has(row.file.id)}
-                  dirty={openFiles().get(row.file.id)?.dirty ?? false}
-                  writable={writable()}
-                  dropTarget={target() === row.file.path}
-                  onActivate={() => activate(row.file)}
-                  onFocus={() => dispatch({ type: "select", path: row.file.path })}
-                  onMenu={(place) => openMenu(row.file, place)}
-                  onDragOver={(event) => onDragOver(event, into())}
-                  onDrop={(event) => void onDrop(event, into())}
-                />
-              );
-            }}
-          </For>
-        </div>
+        <TreeList
+          bench={props.bench}
+          rows={rows()}
+          dropTarget={target()}
+          onMenu={openMenu}
+          onDragOver={onDragOver}
+          onDrop={(event, into) => void onDrop(event, into)}
+        />
       </Show>
       <Show when={menu()} keyed>
         {(open) => (

@@ -9,6 +9,8 @@ export const DRAGGED_FILE = "application/x-playhouse-file";
 /** One row of the file tree. */
 export function TreeRowView(props: {
   row: TreeRow;
+  /** Where it stands, in pixels from the first. */
+  top: number;
   selected: boolean;
   focusable: boolean;
   open: boolean;
@@ -36,11 +38,13 @@ export function TreeRowView(props: {
       role="treeitem"
       aria-label={props.row.name}
       aria-level={props.row.level}
+      aria-posinset={props.row.place}
+      aria-setsize={props.row.siblings}
       aria-selected={props.selected}
       aria-expanded={file().is_directory ? props.row.expanded : undefined}
       tabIndex={props.focusable ? 0 : -1}
       title={link() === null ? file().path : `${file().path} → ${link()}`}
-      style={{ "--level": props.row.level }}
+      style={{ "--level": props.row.level, top: `${props.top}px` }}
       draggable={props.writable}
       onClick={() => props.onActivate()}
       onFocus={() => props.onFocus()}
