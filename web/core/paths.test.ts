@@ -33,3 +33,10 @@ it("takes paths apart and puts them together", () => {
   expect(paths.rebase("/ab", "/a", "/z")).toBe("/ab");
   expect(paths.utf8Length("aé漢😀")).toBe(10);
 });
+
+it("finds the generated folder that a path lies in", () => {
+  const folders = ["node_modules", "target"];
+  expect(paths.generatedPart("web/node_modules/x/index.js", folders)).toBe("web/node_modules");
+  expect(paths.generatedPart("target", folders)).toBe("target");
+  expect(paths.generatedPart("src/targets/a", folders)).toBeNull();
+});

@@ -70,3 +70,10 @@ export function rebase(path: string, from: string, to: string): string {
 export function relative(path: string): string {
   return path.replace(/^\/+/, "");
 }
+
+/** The part of a path up to the first component that is one of `folders`, the generated ones; null without any. */
+export function generatedPart(path: string, folders: readonly string[]): string | null {
+  const names = path.split("/");
+  const at = names.findIndex((name) => folders.includes(name));
+  return at < 0 ? null : names.slice(0, at + 1).join("/");
+}

@@ -84,7 +84,7 @@ export function Dialogs(props: { bench: Workbench }) {
               </>
             }
             yes="Replace"
-            onYes={() => void props.bench.files.overwriteUpload()}
+            onYes={() => void props.bench.uploads.overwrite()}
             onClose={close}
           />
         )}

@@ -1,23 +1,18 @@
 /** What a person can do with files. */
 
-import { batch } from "solid-js";
 import type { FileEntry } from "../../core/api-types.ts";
 import type { Tab } from "../../core/model/state.ts";
 import { join, parent, pathError, resolve } from "../../core/paths.ts";
 import { Problem, sentence, Unreachable } from "../../core/problem.ts";
+import { sizeText } from "../../core/size.ts";
 import type { Documents } from "../editor/documents.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
-import { type Upload, UploadCancelled, upload } from "./upload.ts";
 
 export class FileActions {
   readonly #context: IdeContext;
   readonly #documents: Documents;
   readonly #saving = new Map<string, Promise<boolean>>();
-  /** Kept out of the state: it holds the files' bytes. */
-  #pendingUpload: { directory: string; uploads: Upload[] } | null = null;
-  readonly #uploading = new Map<number, AbortController>();
-  #nextUpload = 1;
 
   constructor(context: IdeContext, documents: Documents) {
     this.#context = context;
@@ -175,49 +170,6 @@ export class FileActions {
     });
   }
 
-  /** Uploads into a directory. Where something is in the way, a person decides first. */
-  async upload(directory: string, uploads: Upload[], overwrite = false): Promise<void> {
-    const { dispatch, workspaceId } = this.#context;
-    if (uploads.length === 0) return;
-    const id = this.#nextUpload++;
-    const abort = new AbortController();
-    this.#uploading.set(id, abort);
-    const label = `Uploading ${uploads.length === 1 ? uploads[0]?.path : `${uploads.length} files`}`;
-    const onProgress = (sent: number, total: number): void =>
-      dispatch({ type: "transfer", transfer: { id, label, sent, total } });
-    onProgress(0, 1);
-    await attempt(this.#context, async () => {
-      try {
-        const files = await upload(workspaceId, directory, uploads, { overwrite, onProgress, signal: abort.signal });
-        batch(() => {
-          dispatch({ type: "files_written", files });
-          dispatch({ type: "expand", path: directory, open: true });
-        });
-      } catch (error) {
-        if (error instanceof UploadCancelled) return;
-        if (overwrite || !(error instanceof Problem) || error.code !== "path_exists") throw error;
-        this.#pendingUpload = { directory, uploads };
-        const there = new Set([...this.#context.state().files.values()].map((file) => file.path));
-        const names = uploads.map((each) => join(directory, each.path)).filter((path) => there.has(path));
-        dispatch({ type: "dialog", dialog: { kind: "overwrite", names } });
-      }
-    });
-    this.#uploading.delete(id);
-    dispatch({ type: "transfer_over", id });
-  }
-
-  cancelUpload(id: number): void {
-    this.#uploading.get(id)?.abort();
-  }
-
-  /** The overwrite dialog's yes. */
-  async overwriteUpload(): Promise<void> {
-    const pending = this.#pendingUpload;
-    this.#pendingUpload = null;
-    this.#context.dispatch({ type: "dialog", dialog: null });
-    if (pending !== null) await this.upload(pending.directory, pending.uploads, true);
-  }
-
   async #saveNow(tab: Tab, etag: string): Promise<boolean> {
     const { api, dispatch } = this.#context;
     const { fileId } = tab;
@@ -271,12 +223,6 @@ class NotSaved extends Error {
   constructor(path: string) {
     super(`${path} is not saved: the server can't be reached. Ctrl+S tries again.`);
   }
-}
-
-/** A size as people say it. */
-function sizeText(bytes: number): string {
-  if (bytes < 1024) return `${bytes} bytes`;
-  return bytes < 1024 * 1024 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
 }
 
 function withoutContent<T extends FileEntry>(file: T): FileEntry {

@@ -5,11 +5,9 @@ import { treeRows } from "../../core/model/tree.ts";
 import { parent } from "../../core/paths.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
 import { Menu, type MenuPlace } from "../widgets/menu.tsx";
-import { tell } from "./failure.ts";
 import { TreeList } from "./tree-list.tsx";
 import { treeMenu } from "./tree-menu.ts";
 import { DRAGGED_FILE } from "./tree-row.tsx";
-import { fromDrop, fromInput } from "./upload.ts";
 import type { Workbench } from "./workbench.ts";
 
 /** The workspace's files. */
@@ -48,13 +46,8 @@ export function FileTree(props: { bench: Workbench }) {
     setTarget(null);
     if (!writable() || event.dataTransfer === null) return;
     const moved = event.dataTransfer.getData(DRAGGED_FILE);
-    try {
-      if (moved !== "") await props.bench.files.moveInto(moved, into);
-      else await props.bench.files.upload(into, await fromDrop(event.dataTransfer));
-    } catch (error) {
-      // A file that was dropped may be gone, or not be readable.
-      tell(props.bench.context, error);
-    }
+    if (moved !== "") await props.bench.files.moveInto(moved, into);
+    else await props.bench.uploads.drop(into, event.dataTransfer);
   };
   const onDragOver = (event: DragEvent, into: string): void => {
     if (!writable()) return;
@@ -92,9 +85,9 @@ export function FileTree(props: { bench: Workbench }) {
             hidden
             aria-label="Files to upload"
             onChange={(event) => {
-              const uploads = fromInput(event.currentTarget.files ?? []);
+              const files = [...(event.currentTarget.files ?? [])];
               event.currentTarget.value = "";
-              void props.bench.files.upload(pickedFor, uploads);
+              void props.bench.uploads.choose(pickedFor, files);
             }}
           />
         </Show>

@@ -29,6 +29,7 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
   createEffect(on([activeFile, activeTerminal], () => setSideOpen(false)));
   useKeys(bench);
   useLeaveGuard(bench);
+  useDropGuard();
   const why = () => {
     const { presence } = bench.state;
     return presence.kind === "gone" ? presence.why : undefined;
@@ -80,6 +81,19 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
       <Notices bench={bench} />
     </>
   );
+}
+
+/** A file that misses the tree must not be opened by the browser in the page's place. */
+function useDropGuard(): void {
+  const onDrag = (event: DragEvent): void => {
+    if (event.defaultPrevented || event.dataTransfer?.types.includes("Files") !== true) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = "none";
+  };
+  for (const type of ["dragover", "drop"] as const) {
+    onMount(() => window.addEventListener(type, onDrag));
+    onCleanup(() => window.removeEventListener(type, onDrag));
+  }
 }
 
 /** Nobody loses unsaved texts by a link, a step back or a closed window without being asked. */

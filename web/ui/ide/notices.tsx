@@ -16,12 +16,15 @@ export function Notices(props: { bench: Workbench }) {
             <li class="notice">
               <div class="grow">
                 <span>{transfer.label}</span>
-                <progress aria-label={transfer.label} value={transfer.sent} max={Math.max(1, transfer.total)} />
+                {/* Without a value it says only that something goes on: folders are read, or the server writes. */}
+                <Show when={transfer.sent < transfer.total} fallback={<progress aria-label={transfer.label} />}>
+                  <progress aria-label={transfer.label} value={transfer.sent} max={transfer.total} />
+                </Show>
               </div>
               <IconButton
                 icon="close"
                 label={`Cancel: ${transfer.label}`}
-                onClick={() => props.bench.files.cancelUpload(transfer.id)}
+                onClick={() => props.bench.uploads.cancel(transfer.id)}
               />
             </li>
           )}

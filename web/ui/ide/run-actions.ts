@@ -5,6 +5,7 @@ import { commandTitle, runCommandFor } from "../../core/command.ts";
 import { captionFrom } from "../../core/model/labels.ts";
 import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
+import { sizeText } from "../../core/size.ts";
 import type { StreamEffect } from "../../core/stream/events.ts";
 import { Skim } from "../../core/stream/skim.ts";
 import { dark } from "../appearance.ts";
@@ -180,8 +181,9 @@ export class RunActions {
   #notePassed(processId: string): void {
     const passed = this.#skims.get(processId)?.takePassed() ?? 0;
     if (passed === 0) return;
-    const amount = `${(passed / 1024 / 1024).toFixed(1)} MiB`;
-    this.#terminals.get(processId)?.remark(`[${amount} passed over to stop at once; the download has it all]`);
+    this.#terminals
+      .get(processId)
+      ?.remark(`[${sizeText(passed)} passed over to stop at once; the download has it all]`);
   }
 
   #newTerminal(processId: string, pty: boolean): TerminalHandle {

@@ -2,6 +2,7 @@ import { createResource, createSignal, onCleanup, Show } from "solid-js";
 import type { Sandbox } from "../../core/api-types.ts";
 import { hasEnded, reasonText } from "../../core/model/sandbox.ts";
 import { mayEdit } from "../../core/model/state.ts";
+import { sizeText } from "../../core/size.ts";
 import { Modal, ModalButtons } from "../widgets/modal.tsx";
 import type { Workbench } from "./workbench.ts";
 
@@ -91,7 +92,6 @@ export function SandboxDialog(props: { bench: Workbench; onClose: () => void }) 
 }
 
 function Facts(props: { sandbox: Sandbox }) {
-  const mebibytes = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`;
   return (
     <>
       <dt>Type</dt>
@@ -101,9 +101,9 @@ function Facts(props: { sandbox: Sandbox }) {
       <dt>CPU time</dt>
       <dd>{props.sandbox.usage.cpu_seconds.toFixed(1)} s</dd>
       <dt>Memory</dt>
-      <dd>{mebibytes(props.sandbox.usage.memory_bytes)}</dd>
+      <dd>{sizeText(props.sandbox.usage.memory_bytes)}</dd>
       <dt>Disk</dt>
-      <dd>{mebibytes(props.sandbox.usage.disk_bytes)}</dd>
+      <dd>{sizeText(props.sandbox.usage.disk_bytes)}</dd>
       <dt>Since</dt>
       <dd>{new Date(props.sandbox.created_at).toLocaleString()}</dd>
     </>

@@ -57,10 +57,11 @@ export function TreeList(props: {
     observer.observe(tree);
     onCleanup(() => observer.disconnect());
   });
-  // Whoever selected it, by a key, a tab or a search: it is to be seen.
+  const selectedThere = createMemo(() => selectedAt() >= 0);
+  // Whoever selected it, by a key, a tab or a search: it is to be seen, at once or when it comes.
   createEffect(
-    on(selectedPath, () => {
-      if (selectedAt() < 0 || tree.clientHeight === 0) return;
+    on([selectedPath, selectedThere], () => {
+      if (!selectedThere() || tree.clientHeight === 0) return;
       tree.scrollTop = scrollTo(selectedAt(), { ...sight(), scrollTop: tree.scrollTop, viewHeight: tree.clientHeight });
     }),
   );

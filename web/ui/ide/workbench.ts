@@ -23,6 +23,7 @@ import { FileActions } from "./file-actions.ts";
 import { recall, remember } from "./memory.ts";
 import { RunActions } from "./run-actions.ts";
 import { type PageEffect, StreamShell } from "./stream-shell.ts";
+import { UploadActions } from "./upload-actions.ts";
 
 /** How often a workspace without a running sandbox is looked at: nothing tells the page of changes then. */
 const POLL_MS = 4000;
@@ -31,6 +32,7 @@ export class Workbench {
   readonly context: IdeContext;
   readonly documents: Documents;
   readonly files: FileActions;
+  readonly uploads: UploadActions;
   readonly runs: RunActions;
   readonly #stream: StreamShell;
   /** Sandboxes that the stream said are over, whatever an older answer says. */
@@ -47,6 +49,7 @@ export class Workbench {
     this.documents = new Documents((fileId, dirty) => dispatch({ type: "tab_edited", fileId, dirty }));
     this.#stream = new StreamShell(api, (effect) => this.#onStream(effect));
     this.files = new FileActions(this.context, this.documents);
+    this.uploads = new UploadActions(this.context);
     this.runs = new RunActions(this.context, this.#stream);
     this.#follow();
     const poll = setInterval(() => {
