@@ -2,9 +2,11 @@ import { createEffect, createMemo, createSignal, For, on, onCleanup, onMount, Sh
 import { terminalLabels } from "../../core/model/labels.ts";
 import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
+import { coarse } from "../appearance.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
 import { Tab, TabList } from "../widgets/tabs.tsx";
 import { TerminalSearch } from "./terminal-search.tsx";
+import { TouchKeys } from "./touch-keys.tsx";
 import type { Workbench } from "./workbench.ts";
 
 /** The terminals: tabs, and the one that is looked at. */
@@ -105,6 +107,9 @@ export function TerminalPane(props: { bench: Workbench }) {
         )}
       </Show>
       <div class="terminal-area" ref={host} />
+      <Show when={coarse() && mayEdit(state()) && terminal()}>
+        {(shown) => <TouchKeys terminal={shown()} disabled={!isRunning(process())} />}
+      </Show>
       <Show when={active() === null}>
         <div class="placeholder">
           <p class="quiet">{mayEdit(state()) ? "Run a file, or start a terminal." : "Nothing runs."}</p>

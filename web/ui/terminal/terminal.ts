@@ -6,6 +6,8 @@ import { UnicodeGraphemesAddon } from "@xterm/addon-unicode-graphemes";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 import { isReport } from "../../core/stream/reports.ts";
+import { type TouchKey, touchKey } from "../../core/terminal/touch-keys.ts";
+import { applyCtrl } from "./ctrl.ts";
 import { DARK, LIGHT } from "./themes.ts";
 
 /** Lines kept above the screen. The server keeps bytes; this bounds the page's memory. */
@@ -64,7 +66,7 @@ export class TerminalHandle {
     const encoder = new TextEncoder();
     this.#terminal.onData((data) => {
       if (this.#replaying > 0 && isReport(data)) return;
-      if (!this.#terminal.options.disableStdin) options.onInput(encoder.encode(data));
+      if (!this.#terminal.options.disableStdin) options.onInput(encoder.encode(applyCtrl(data)));
     });
     this.#terminal.onBinary((data) => {
       if (!this.#terminal.options.disableStdin) options.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0) & 0xff));
@@ -160,6 +162,11 @@ export class TerminalHandle {
 
   fit(): void {
     if (this.#opened && this.element.clientHeight > 0) this.#fit.fit();
+  }
+
+  /** A key of the row below, on its way as if it had been typed. */
+  press(key: TouchKey): void {
+    this.#terminal.input(touchKey(key, this.#terminal.modes.applicationCursorKeysMode));
   }
 
   focus(): void {
