@@ -133,6 +133,19 @@ export class IdePage {
     });
   }
 
+  /** Drags files and folders of this machine onto `target` and lets them go, as the desktop tells the browser of it. */
+  async drop(paths: string[], target: Locator): Promise<void> {
+    const box = await target.boundingBox();
+    if (box === null) throw new Error("what is dropped on is not shown");
+    const place = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+    const data = { items: [], files: paths, dragOperationsMask: 1 };
+    const session = await this.page.context().newCDPSession(this.page);
+    for (const type of ["dragEnter", "dragOver", "drop"] as const) {
+      await session.send("Input.dispatchDragEvent", { type, ...place, data });
+    }
+    await session.detach();
+  }
+
   async type(text: string): Promise<void> {
     await this.#focusTerminal();
     await this.page.keyboard.type(text);

@@ -1,11 +1,13 @@
 /** One person's way through everything that the page offers, against the real server and in a real browser. */
 
 import assert from "node:assert/strict";
+import { dropping } from "./chapters/dropping.ts";
 import { files } from "./chapters/files.ts";
 import { home } from "./chapters/home.ts";
 import { sandbox } from "./chapters/sandbox.ts";
 import { sharing } from "./chapters/sharing.ts";
 import { surviving } from "./chapters/surviving.ts";
+import { touch } from "./chapters/touch.ts";
 import { working } from "./chapters/working.ts";
 import { JourneyFailed } from "./steps.ts";
 import { World } from "./world.ts";
@@ -20,6 +22,8 @@ try {
   await working(world, ide);
   await surviving(world, ide);
   await files(world, ide);
+  await dropping(world, ide);
+  await touch(world, ide);
   await sharing(world, ide);
   await sandbox(world, ide);
   await world.steps.step("the page asked nobody else, no script failed and no content was refused", async () => {

@@ -4,12 +4,17 @@ import assert from "node:assert/strict";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { IdePage } from "./ide-page.ts";
 import { INDEX_HOST, type PackageIndex, startPackageIndex } from "./package-index.ts";
 import { Server } from "./server.ts";
 import { CHROMIUM, PATIENCE_MS } from "./settings.ts";
 import { Steps } from "./steps.ts";
+
+type Device = Pick<BrowserContextOptions, "viewport" | "hasTouch" | "isMobile">;
+
+const DESK: Device = { viewport: { width: 1280, height: 800 } };
+export const PHONE: Device = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
 export class World {
   readonly steps = new Steps();
@@ -19,11 +24,12 @@ export class World {
   readonly troubles: string[] = [];
   /** Where the server answers. */
   origin = "";
-  readonly #scratch: string;
+  /** A directory of the journey's own. */
+  readonly scratch: string;
   #browser: Browser | null = null;
 
   private constructor(scratch: string, index: PackageIndex) {
-    this.#scratch = scratch;
+    this.scratch = scratch;
     this.index = index;
     this.server = new Server(join(scratch, "data"), `${INDEX_HOST}=127.0.0.1:${index.port}`);
   }
@@ -46,9 +52,9 @@ export class World {
   }
 
   /** A browser of its own for one person. */
-  async person(): Promise<IdePage> {
+  async person(device: Device = DESK): Promise<IdePage> {
     assert(this.#browser !== null, "the browser is started first");
-    const context = await this.#browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "dark" });
+    const context = await this.#browser.newContext({ ...device, colorScheme: "dark" });
     context.setDefaultTimeout(PATIENCE_MS);
     await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: this.origin });
     return this.anotherTab(context);
@@ -65,7 +71,7 @@ export class World {
     await this.#browser?.close();
     await this.server.stop();
     this.index.close();
-    await rm(this.#scratch, { recursive: true, force: true });
+    await rm(this.scratch, { recursive: true, force: true });
   }
 
   #watch(page: Page): void {

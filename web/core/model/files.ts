@@ -16,8 +16,11 @@ export function reduceFiles(state: IdeState, action: FileAction): IdeState {
     }
     case "files_written":
       return written(state, action.files);
-    case "file_removed":
-      return { ...state, files: without(state.files, [action.path]), selected: null };
+    case "file_removed": {
+      // The stream may have told of it before, and something else be selected since.
+      const selected = state.selected !== null && isWithin(state.selected, action.path) ? null : state.selected;
+      return { ...state, files: without(state.files, [action.path]), selected };
+    }
     case "files_changed":
       return changed(state, action);
   }

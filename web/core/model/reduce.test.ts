@@ -66,6 +66,12 @@ describe("files", () => {
     expect(state.activeFile).toBe("a");
   });
 
+  it("that are removed give up the selection, and only their own", () => {
+    const state = stateAfter(list(file("a", "/a"), file("b", "/b")), { type: "select", path: "/a" });
+    expect(reduce(state, { type: "file_removed", path: "/b" }).selected).toBe("/a");
+    expect(reduce(state, { type: "file_removed", path: "/a" }).selected).toBeNull();
+  });
+
   it("that the stream names and nobody knows yet are asked for", () => {
     const known = stateAfter(list(file("a", "/a")));
     const same = reduce(known, {

@@ -5,7 +5,7 @@ import type { TerminalHandle } from "../terminal/terminal.ts";
 
 /** In their order; Ctrl stands between the first two and the rest. */
 const BEFORE: readonly (readonly [key: TouchKey, text: string, label: string])[] = [
-  ["escape", "Esc", "Escape"],
+  ["escape", "Esc", "Esc"],
   ["tab", "Tab", "Tab"],
 ];
 const AFTER: typeof BEFORE = [

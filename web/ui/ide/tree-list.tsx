@@ -1,4 +1,14 @@
-import { type Accessor, createEffect, createMemo, createSignal, For, on, onCleanup, onMount } from "solid-js";
+import {
+  type Accessor,
+  createComputed,
+  createEffect,
+  createMemo,
+  createSignal,
+  For,
+  on,
+  onCleanup,
+  onMount,
+} from "solid-js";
 import type { FileEntry } from "../../core/api-types.ts";
 import { rowsInSight, type Sight, scrollTo } from "../../core/model/rows-in-sight.ts";
 import { mayEdit } from "../../core/model/state.ts";
@@ -73,6 +83,20 @@ export function TreeList(props: {
   };
   /** The element of the selected row, which is always drawn. */
   const selectedElement = () => tree.querySelector<HTMLElement>('[role="treeitem"][tabindex="0"]');
+  // A row that changes its place among the drawn ones loses the focus on the way, and one that is deleted takes it
+  // along: the keyboard goes on from the same row, or from the one that stands where it stood.
+  let focused = false;
+  let lastAt = 0;
+  createComputed(on(drawn, () => (focused = tree.contains(document.activeElement)), { defer: true }));
+  createEffect(
+    on(drawn, () => {
+      const row = props.rows[Math.min(lastAt, props.rows.length - 1)];
+      if (selectedAt() >= 0) lastAt = selectedAt();
+      if (!focused || tree.contains(document.activeElement)) return;
+      if (selectedAt() < 0 && row !== undefined) dispatch({ type: "select", path: row.file.path });
+      selectedElement()?.focus({ preventScroll: true });
+    }),
+  );
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const act = treeKey(props.rows, selectedAt(), event.key, event.shiftKey);
