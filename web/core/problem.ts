@@ -23,7 +23,7 @@ export class Problem extends Error {
 /** The server could not be reached; whether it did the work is unknown. */
 export class Unreachable extends Error {
   constructor() {
-    super("The server can't be reached.");
+    super("The server can't be reached. Check your connection, then try again.");
     this.name = "Unreachable";
   }
 }

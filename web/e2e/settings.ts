@@ -9,7 +9,7 @@ const here = new URL(".", import.meta.url).pathname;
 export const BINARY = resolve(process.env.PLAYHOUSE_BIN ?? `${here}/../../target/release/playhouse`);
 /** Screenshots and the server's log. */
 export const OUT = resolve(process.env.PLAYHOUSE_SCREENSHOTS ?? `${here}/../../target/e2e`);
-export const CHROMIUM = process.env.PLAYHOUSE_CHROMIUM ?? "/usr/bin/chromium";
+export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** No state is waited for longer than this. */
 export const PATIENCE_MS = 30_000;
 

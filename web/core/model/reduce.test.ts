@@ -251,6 +251,11 @@ it("follows uploads to their end", () => {
   expect(reduce(state, { type: "transfer_over", id: 1 }).transfers).toEqual([]);
 });
 
+it("says only that the workspace is gone once it is", () => {
+  const state = stateAfter({ type: "notice", tone: "error", text: "No such workspace" }, { type: "gone", why: "gone" });
+  expect(state.notices).toEqual([]);
+});
+
 it("shows the same notice once", () => {
   const notice: Action = { type: "notice", tone: "error", text: "no" };
   const state = stateAfter(notice, notice);

@@ -21,7 +21,8 @@ export function reduce(state: IdeState, action: Action): IdeState {
       if (state.presence.kind !== "open" || state.presence.workspace.role === action.role) return state;
       return { ...state, presence: { kind: "open", workspace: { ...state.presence.workspace, role: action.role } } };
     case "gone":
-      return { ...state, presence: { kind: "gone", why: action.why }, connection: "off", dialog: null };
+      // Whatever else failed, failed for this.
+      return { ...state, presence: { kind: "gone", why: action.why }, connection: "off", dialog: null, notices: [] };
     case "template":
       return { ...state, template: action.template };
     case "file_list":

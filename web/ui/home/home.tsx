@@ -14,7 +14,9 @@ type Question = { kind: "share" | "delete" | "rename"; workspace: Workspace };
 /** The list of workspaces, and the form that makes one. */
 export function Home(props: { api: Api; me: Me; onSignedOut: () => void }) {
   const [templates, { refetch: refetchTemplates }] = createResource(() => props.api.templates());
-  const [workspaces, { refetch }] = createResource(() => props.api.workspaces());
+  const [workspaces, { refetch }] = createResource(async () =>
+    (await props.api.workspaces()).sort((a, b) => Date.parse(b.updated_at) - Date.parse(a.updated_at)),
+  );
   const [question, setQuestion] = createSignal<Question | null>(null);
   const [trouble, setTrouble] = createSignal<string | null>(null);
   const asked = (kind: Question["kind"]) => {

@@ -129,7 +129,7 @@ export class FileActions {
     try {
       made = await api.createFile(workspaceId, path, folder);
     } catch (failure) {
-      return sentence(failure);
+      return refusal(failure, path);
     }
     dispatch({ type: "files_written", files: [made] });
     dispatch({ type: "dialog", dialog: null });
@@ -146,7 +146,7 @@ export class FileActions {
       const moved = await this.#context.api.moveFile(file.id, path);
       this.#context.dispatch({ type: "files_written", files: [moved] });
     } catch (failure) {
-      return sentence(failure);
+      return refusal(failure, path);
     }
     this.#context.dispatch({ type: "dialog", dialog: null });
     return null;
@@ -223,6 +223,15 @@ class NotSaved extends Error {
   constructor(path: string) {
     super(`${path} is not saved: the server can't be reached. Ctrl+S tries again.`);
   }
+}
+
+/** Why a path could not be had, with what helps. */
+function refusal(failure: unknown, path: string): string {
+  if (!(failure instanceof Problem)) return sentence(failure);
+  if (failure.code === "path_exists") return `${path} exists already. Choose another name.`;
+  if (failure.code === "generated_folder")
+    return `${path} lies in a folder that programs make in the sandbox. Make it in a terminal.`;
+  return sentence(failure);
 }
 
 function withoutContent<T extends FileEntry>(file: T): FileEntry {

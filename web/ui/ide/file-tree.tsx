@@ -3,6 +3,7 @@ import type { FileEntry } from "../../core/api-types.ts";
 import { mayEdit } from "../../core/model/state.ts";
 import { treeRows } from "../../core/model/tree.ts";
 import { parent } from "../../core/paths.ts";
+import { coarse } from "../appearance.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
 import { Menu, type MenuPlace } from "../widgets/menu.tsx";
 import { TreeList } from "./tree-list.tsx";
@@ -107,7 +108,9 @@ export function FileTree(props: { bench: Workbench }) {
           <div class="empty">
             <p class="quiet">No files yet.</p>
             <Show when={writable()}>
-              <p class="quiet">Make one, or drop files and folders here.</p>
+              <p class="quiet">
+                {coarse() ? "Make one, or upload some." : "Make one, or drop files and folders here."}
+              </p>
             </Show>
           </div>
         }

@@ -12,7 +12,7 @@ export const KEYS: readonly (readonly [keys: string, what: string])[] = [
   ["Ctrl+`", "go between editor and terminal"],
   ["Ctrl+F", "search in the file"],
   ["Ctrl+Shift+F", "search in the terminal’s output"],
-  ["Ctrl+Shift+C, Ctrl+Shift+V", "copy and paste in a terminal"],
+  ["Ctrl+Shift+C or V", "copy and paste in a terminal"],
   ["F2, Delete, Shift+F10", "rename, delete and more, in the file tree"],
   ["Delete", "close the tab that has the focus"],
 ];

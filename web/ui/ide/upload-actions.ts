@@ -3,7 +3,7 @@
 import { batch } from "solid-js";
 import type { FileEntry } from "../../core/api-types.ts";
 import { join } from "../../core/paths.ts";
-import { Problem } from "../../core/problem.ts";
+import { Problem, Unreachable } from "../../core/problem.ts";
 import { sizeText } from "../../core/size.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
@@ -102,7 +102,8 @@ export class UploadActions {
           this.#ask(directory, picked);
           return;
         }
-        throw error instanceof Problem && error.code === "too_large" ? tooLarge(error, uploads) : error;
+        if (error instanceof Problem && error.code === "too_large") throw tooLarge(error, uploads);
+        throw error instanceof Unreachable ? new Interrupted() : error;
       }
     }
     for (const folder of emptyFolders) files.push(...(await this.#makeFolder(join(directory, folder))));
@@ -131,6 +132,13 @@ export class UploadActions {
       if (error instanceof Problem && error.code === "path_exists") return [];
       throw error;
     }
+  }
+}
+
+/** Whether the files arrived is unknown; trying again does no harm. */
+class Interrupted extends Error {
+  constructor() {
+    super("The upload was interrupted. Try again: nothing is replaced without your word.");
   }
 }
 

@@ -82,7 +82,10 @@ export class Workbench {
     } catch (error) {
       if (error instanceof Problem && error.status === 401) signedOut();
       else if (error instanceof Problem && (error.status === 404 || error.status === 403)) {
-        dispatch({ type: "gone", why: "This workspace does not exist, or you have no access to it." });
+        dispatch({
+          type: "gone",
+          why: "This workspace does not exist, or you have no access to it. Its owner can share it with you.",
+        });
       } else if (this.state.presence.kind === "loading") {
         dispatch({ type: "gone", why: sentence(error) });
       } else if (!(error instanceof Unreachable)) {

@@ -1,7 +1,7 @@
 import { createResource, createSignal, For, Show } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { GrantedRole, Member, ShareLink, SharingMode, Workspace } from "../../core/api-types.ts";
-import { sentence } from "../../core/problem.ts";
+import { Problem, sentence } from "../../core/problem.ts";
 import { IconButton } from "../widgets/icons.tsx";
 import { Modal, ModalButtons } from "../widgets/modal.tsx";
 import { Trouble } from "../widgets/trouble.tsx";
@@ -36,7 +36,11 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
   };
   const setRole = (user: string, role: GrantedRole) =>
     attempt(async () => {
-      await props.api.setMember(id, user, role);
+      try {
+        await props.api.setMember(id, user, role);
+      } catch (error) {
+        throw error instanceof Problem && error.code === "user_not_found" ? new NobodyCalled(user) : error;
+      }
       await refetchMembers();
     });
   const add = async (event: SubmitEvent & { currentTarget: HTMLFormElement }): Promise<void> => {
@@ -125,13 +129,6 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
                 value={address(link)}
                 onFocus={(event) => event.currentTarget.select()}
               />
-              <span class="quiet">
-                {link.role === "edit" ? "may edit" : "may watch"}
-                {link.expires_at === null ? "" : `, until ${new Date(link.expires_at).toLocaleString()}`}
-              </span>
-              <span class="quiet" role="status">
-                {copied() === link.id ? "copied" : ""}
-              </span>
               <IconButton
                 icon="copy"
                 label="Copy link"
@@ -152,6 +149,11 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
                   })
                 }
               />
+              <span class="quiet link-facts">
+                {link.role === "edit" ? "may edit and run" : "may watch"}
+                {link.expires_at === null ? "" : `, until ${until(link.expires_at)}`}
+                <span role="status">{copied() === link.id ? " · copied" : ""}</span>
+              </span>
             </li>
           )}
         </For>
@@ -174,6 +176,16 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
       </ModalButtons>
     </Modal>
   );
+}
+
+class NobodyCalled extends Error {
+  constructor(name: string) {
+    super(`No user is called “${name}”. Check the name; somebody new is known once they have a login link.`);
+  }
+}
+
+function until(time: string): string {
+  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
 }
 
 function address(link: ShareLink): string {
