@@ -31,7 +31,7 @@ export async function dropping(world: World, ide: IdePage): Promise<void> {
     await onDisk("project/README.md", "read me first\n");
     await onDisk("project/.env", "KEY=1\n");
     await onDisk("project/src/deep er/ü.txt", "from the deep\n");
-    await onDisk("project/src/raw.bin", Buffer.from([0, 159, 255, 3]));
+    await onDisk("project/src/bytes.bin", Buffer.from([0, 159, 255, 3]));
     await onDisk("project/node_modules/left/index.js", "left out\n");
     await mkdir(join(world.scratch, "project/empty"));
     await ide.drop([join(world.scratch, "project"), await onDisk("beside.txt", "beside\n")], tree);
@@ -46,7 +46,7 @@ export async function dropping(world: World, ide: IdePage): Promise<void> {
     await ide.open("deep er", "folder");
     await ide.open("ü.txt");
     await until("its text", async () => (await ide.editorText()).includes("from the deep"));
-    await ide.open("raw.bin");
+    await ide.open("bytes.bin");
     const raw = await page.getByRole("link", { name: "Download", exact: true }).getAttribute("href");
     const bytes = await page.evaluate(
       async (from) => [...new Uint8Array(await (await fetch(from)).arrayBuffer())],
