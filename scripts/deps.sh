@@ -19,7 +19,8 @@ need python3-venv python3 -c 'import ensurepip'
 need golang-go command -v go
 need e2fsprogs test -x /sbin/mkfs.ext4 -o -x /usr/sbin/mkfs.ext4
 if [ "${1:-build}" = test ]; then
-  need chromium scripts/chromium.sh
+  # Ubuntu packages no Chromium but a snap: there the journey brings its own, see scripts/chromium.sh.
+  grep -qx 'ID=ubuntu' /etc/os-release || need chromium scripts/chromium.sh
   need openssl command -v openssl
   need unzip command -v unzip
   need zstd command -v zstd

@@ -6,7 +6,7 @@ target=$(realpath "${CARGO_TARGET_DIR:-target}")
 export PLAYHOUSE_BIN=${PLAYHOUSE_BIN:-$target/debug/playhouse}
 export PLAYHOUSE_SCREENSHOTS=${PLAYHOUSE_SCREENSHOTS:-target/e2e}
 PLAYHOUSE_SCREENSHOTS=$(realpath -m "$PLAYHOUSE_SCREENSHOTS")
-CHROMIUM=$(scripts/chromium.sh)
+CHROMIUM=$(scripts/chromium.sh --install)
 export CHROMIUM
 run() { scripts/web.sh e2e; }
 run || { echo "the journey once more, from its start"; run; }
