@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     }
     let lane = Lane::new(files.clone(), behind.handle().clone());
     let dialler = Dialler::new(config.sockets.join(NODE_SOCKET), config.sandbox_id, key);
-    let processes = Processes::new(config.workspace, sandbox_variables());
+    let processes = Processes::new(&config, sandbox_variables());
     let ahead = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     ahead.block_on(async {
         // As a task: each wake of what `block_on` itself runs costs a write to the reactor's event descriptor.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     bells::Bells,
+    config::{Config, Places},
     init::{self, Ended},
     output::Emission,
     process::Process,
@@ -65,13 +66,15 @@ pub struct Processes {
     bells: Bells<Ready>,
     buffer: Box<[u8; CHUNK_BYTES]>,
     variables: Vec<(OsString, OsString)>,
+    places: Places,
+    /// On the disk that may be full.
     workspace: PathBuf,
 }
 
 impl Processes {
-    /// None yet. `workspace` is on the disk that may be full.
+    /// None yet.
     #[must_use]
-    pub fn new(workspace: PathBuf, variables: Vec<(OsString, OsString)>) -> Self {
+    pub fn new(config: &Config, variables: Vec<(OsString, OsString)>) -> Self {
         Self {
             all: HashMap::new(),
             by_pid: HashMap::new(),
@@ -82,7 +85,8 @@ impl Processes {
             bells: Bells::new(),
             buffer: Box::new([0; CHUNK_BYTES]),
             variables,
-            workspace,
+            places: config.places(),
+            workspace: config.workspace.clone(),
         }
     }
 
@@ -110,7 +114,7 @@ impl Processes {
                 let cause = std::io::Error::other("too many processes in this sandbox");
                 Err(SpawnError::CannotRun { program: start.argv.first().cloned().unwrap_or_default(), cause })
             } else {
-                spawn::spawn(&start, &self.variables)
+                spawn::spawn(&start, &self.places.find(&start.cwd), &self.variables)
             };
             match spawned.and_then(|spawned| Ok((spawned.pid, watched(id, spawned, &start, &self.bells)?))) {
                 Ok((pid, wires)) => {

@@ -84,12 +84,12 @@ pub fn sandbox_variables() -> Vec<(OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| !name.as_encoded_bytes().starts_with(b"PLAYHOUSE_")).collect()
 }
 
-/// Starts a program. Blocks until its image is loaded, about a millisecond.
+/// Starts a program in `directory`, which is where its `cwd` is. Blocks until its image is loaded, about a millisecond.
 ///
 /// # Errors
 /// See [`SpawnError`].
-pub fn spawn(start: &Start, variables: &[(OsString, OsString)]) -> Result<Spawned, SpawnError> {
-    if !Path::new(&start.cwd).is_dir() {
+pub fn spawn(start: &Start, directory: &Path, variables: &[(OsString, OsString)]) -> Result<Spawned, SpawnError> {
+    if !directory.is_dir() {
         return Err(SpawnError::NoDirectory(start.cwd.clone()));
     }
     let (program, arguments) =
@@ -103,7 +103,7 @@ pub fn spawn(start: &Start, variables: &[(OsString, OsString)]) -> Result<Spawne
     if start.pty.is_some() {
         command.env("TERM", "xterm-256color");
     }
-    command.env("PWD", &start.cwd).current_dir(&start.cwd);
+    command.env("PWD", directory).current_dir(directory);
     let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
     command.envs(start.env.iter().filter(|(name, _)| is_name(name)).map(|(name, value)| (name, value)));
 

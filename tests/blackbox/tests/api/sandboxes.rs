@@ -1,6 +1,6 @@
 //! The sandbox rows.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use playhouse_blackbox::{Options, Stream, cli, frame::Frame, on_own, on_shared, os, shape, stream, wait};
 use serde_json::json;
@@ -55,6 +55,18 @@ fn a_sandbox_that_waited_for_its_host_says_what_isolates_it() {
         .await;
         assert!(os::kill(host.id(), libc::SIGTERM));
         host.wait().expect("a host that left");
+    });
+}
+
+#[test]
+fn without_isolation_programs_run_in_the_workspace_and_files_go_both_ways() {
+    on_own(&["--insecure-no-sandbox"], async |arena| {
+        let ws = arena.workspace().await;
+        ws.create("/src/given.txt", "given\n").await;
+        let run = json!({"command": "cat given.txt; basename $PWD; echo made > made.txt", "cwd": "/workspace/src"});
+        assert_eq!(ws.run_to_end(run).await.good(), "given\nsrc\n");
+        ws.comes_to_hold(Duration::from_secs(5), "/src/made.txt", b"made\n").await;
+        assert_eq!(ws.sh("basename $PWD; cat src/made.txt").await.good(), "workspace\nmade\n");
     });
 }
 
