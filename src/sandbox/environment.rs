@@ -8,25 +8,39 @@ use super::toolchains::Toolchain;
 /// The home directory in a sandbox.
 pub const HOME: &str = "/home/sandbox";
 
+/// Where tools put the programs that they install, below the home directory.
+const INSTALLED: [&str; 4] = [".local/bin", ".npm-global/bin", ".cargo/bin", "go/bin"];
+
+/// A search path on which what was installed below `home` comes first.
+pub fn search_path<'a>(home: &str, then: impl IntoIterator<Item = &'a str>) -> String {
+    let installed = INSTALLED.iter().map(|dir| format!("{home}/{dir}"));
+    installed.chain(then.into_iter().map(str::to_owned)).collect::<Vec<_>>().join(":")
+}
+
+/// What makes tools install below `home`.
+#[must_use]
+pub fn installing(home: &str) -> Vec<(&'static str, String)> {
+    vec![
+        // Not PIP_USER: pip falls back to the user's directory by itself where it must, and PIP_USER breaks every venv.
+        ("PIP_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
+        ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
+        ("NPM_CONFIG_PREFIX", format!("{home}/.npm-global")),
+        ("NPM_CONFIG_UPDATE_NOTIFIER", "false".to_owned()),
+        ("CARGO_HOME", format!("{home}/.cargo")),
+        ("GOPATH", format!("{home}/go")),
+    ]
+}
+
 /// The variables of a sandbox: what tools install goes to the home directory, which is kept, and what they fetch goes
 /// through the egress proxy.
 #[must_use]
 pub fn variables(sandbox_id: Uuid, toolchains: &[Toolchain]) -> Vec<(String, String)> {
     let proxy = format!("http://127.0.0.1:{EGRESS_PORT}");
-    let mut path: Vec<String> = ["/.local/bin", "/.npm-global/bin", "/.cargo/bin", "/go/bin"]
-        .iter()
-        .map(|dir| format!("{HOME}{dir}"))
-        .collect();
     let usual = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    for toolchain in toolchains {
-        let bin = toolchain.bin.to_string_lossy();
-        if !usual.contains(&bin.as_ref()) {
-            path.push(bin.into_owned());
-        }
-    }
-    path.extend(usual.map(str::to_owned));
+    let bins: Vec<_> = toolchains.iter().map(|toolchain| toolchain.bin.to_string_lossy()).collect();
+    let unusual = bins.iter().map(AsRef::as_ref).filter(|bin| !usual.contains(bin));
     let mut variables: Vec<(String, String)> = [
-        ("PATH", path.join(":")),
+        ("PATH", search_path(HOME, unusual.chain(usual))),
         ("HOME", HOME.to_owned()),
         ("USER", "sandbox".to_owned()),
         ("LOGNAME", "sandbox".to_owned()),
@@ -35,15 +49,9 @@ pub fn variables(sandbox_id: Uuid, toolchains: &[Toolchain]) -> Vec<(String, Str
         ("PLAYHOUSE_SANDBOX_ID", sandbox_id.to_string()),
         ("NO_PROXY", "localhost,127.0.0.1".to_owned()),
         ("no_proxy", "localhost,127.0.0.1".to_owned()),
-        // Not PIP_USER: pip falls back to the user's directory by itself where it must, and PIP_USER breaks every venv.
-        ("PIP_BREAK_SYSTEM_PACKAGES", "1".to_owned()),
-        ("PIP_DISABLE_PIP_VERSION_CHECK", "1".to_owned()),
-        ("NPM_CONFIG_PREFIX", format!("{HOME}/.npm-global")),
-        ("NPM_CONFIG_UPDATE_NOTIFIER", "false".to_owned()),
-        ("CARGO_HOME", format!("{HOME}/.cargo")),
-        ("GOPATH", format!("{HOME}/go")),
     ]
     .into_iter()
+    .chain(installing(HOME))
     .map(|(name, value)| (name.to_owned(), value))
     .collect();
     for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"] {

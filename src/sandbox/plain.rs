@@ -5,7 +5,7 @@ use std::{
     fs, io,
     io::Write,
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -13,10 +13,13 @@ use std::{
 use playhouse_protocol::host::{SandboxSpec, TOKEN_FD, Usage};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{StepError, disk, process::ProcessRef};
+use super::{StepError, disk, environment, process::ProcessRef};
 
 /// How long a killed agent may take to be dead.
 const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where programs are looked for when the host was not told.
+const USUAL_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Starts the agent.
 pub(super) fn start(agent: &Path, dir: &Path, sockets: &Path, spec: &SandboxSpec) -> Result<ProcessRef, StepError> {
@@ -36,12 +39,18 @@ pub(super) fn start(agent: &Path, dir: &Path, sockets: &Path, spec: &SandboxSpec
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(log.map_err(StepError::at("open the agent's log"))?);
-    for name in ["PATH", "LANG", "SHELL", "USER", "LOGNAME"] {
+    for name in ["LANG", "SHELL", "USER", "LOGNAME"] {
         if let Some(value) = std::env::var_os(name) {
             command.env(name, value);
         }
     }
+    if let Some(toolchains) = rustup_home() {
+        command.env("RUSTUP_HOME", toolchains);
+    }
+    let (path, below) = (std::env::var("PATH").unwrap_or_else(|_| USUAL_PATH.to_owned()), home.to_string_lossy());
     command
+        .env("PATH", environment::search_path(&below, [path.as_str()]))
+        .envs(environment::installing(&below))
         .env("HOME", &home)
         .env("PLAYHOUSE_SANDBOX_ID", spec.sandbox_id.to_string())
         .env("PLAYHOUSE_SOCKETS", sockets)
@@ -53,6 +62,13 @@ pub(super) fn start(agent: &Path, dir: &Path, sockets: &Path, spec: &SandboxSpec
     let told = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&spec.token));
     told.map_err(StepError::at("hand over the token"))?;
     ProcessRef::of(child.id().cast_signed()).ok_or_else(|| StepError::new("start the agent", "it ended"))
+}
+
+/// Where rustup has its toolchains: with another home directory it must be told.
+fn rustup_home() -> Option<PathBuf> {
+    let named = std::env::var_os("RUSTUP_HOME").map(PathBuf::from);
+    let usual = || std::env::home_dir().map(|home| home.join(".rustup"));
+    named.or_else(usual).filter(|dir| dir.is_dir())
 }
 
 /// A process in the tree below an agent.

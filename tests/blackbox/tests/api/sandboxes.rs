@@ -67,6 +67,10 @@ fn without_isolation_programs_run_in_the_workspace_and_files_go_both_ways() {
         assert_eq!(ws.run_to_end(run).await.good(), "given\nsrc\n");
         ws.comes_to_hold(Duration::from_secs(5), "/src/made.txt", b"made\n").await;
         assert_eq!(ws.sh("basename $PWD; cat src/made.txt").await.good(), "workspace\nmade\n");
+        // What tools install is found, and lies in the workspace's own home.
+        let installed = "mkdir -p ~/.local/bin; printf '#!/bin/sh\necho mine' > ~/.local/bin/tool; chmod +x ~/.local/bin/tool; tool; \
+                         test \"$GOPATH\" = ~/go && cargo --version | cut -d' ' -f1";
+        assert_eq!(ws.sh(installed).await.good(), "mine\ncargo\n");
     });
 }
 
