@@ -84,11 +84,13 @@ fn run() -> Result<u8, Failure> {
 }
 
 /// Logs go to stderr, in the form asked for; `RUST_LOG` says how much. The actors' library has a span around every message,
-/// which says nothing and costs the byte path time.
+/// which says nothing and costs the byte path time. A line that can't be written, as on a full disk, is lost: the library
+/// would complain of it on stderr too, and panic there in whoever logged.
 fn log(settings: &Settings, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{default},ractor=warn")));
     let colours = std::io::stderr().is_terminal();
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    let builder = builder.log_internal_errors(false);
     match settings.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -247,7 +247,9 @@ impl Server {
         self.exited()
     }
 
-    fn stderr_path(&self) -> PathBuf {
+    /// Where its log goes.
+    #[must_use]
+    pub fn stderr_path(&self) -> PathBuf {
         self.data.join("blackbox-stderr.log")
     }
 

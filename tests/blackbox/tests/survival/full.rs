@@ -1,9 +1,11 @@
 //! A disk without room for output: programs wait, nothing else does, and nothing is lost once there is room again.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, io::Write, os::unix::fs::symlink, path::PathBuf, process::Command};
 
 use playhouse_blackbox::{Options, on_own, wait};
 use serde_json::json;
+
+use crate::counters::Counter;
 
 /// A small file system over a directory, as long as it lives.
 struct Small(PathBuf);
@@ -71,5 +73,31 @@ fn a_full_disk_stops_the_flood_alone_until_there_is_room() {
         assert_eq!(tape.bytes, 8_000_000);
         assert_eq!(ws.output(flood.process_id).await.len(), 8_000_000, "and all of it is stored");
         ws.cancel(typed.process_id).await;
+    });
+}
+
+#[test]
+fn a_log_that_can_not_be_written_ends_nothing() {
+    on_own(&[], async |arena| {
+        let server = arena.server();
+        let ws = arena.workspace().await;
+        let counter = Counter::start(&ws, "0.01", false).await;
+        server.kill_serve();
+        let full = server.data().join("full");
+        fs::create_dir(&full).expect("made");
+        let Some(full) = Small::over(full, "4k") else { return eprintln!("not tried: nothing can be mounted here") };
+        let mut fill = fs::File::create(full.0.join("fill")).expect("made");
+        while fill.write_all(&[0; 512]).is_ok() {}
+        let log = full.0.join("log");
+        fs::remove_file(server.stderr_path()).expect("it has logged");
+        symlink(&log, server.stderr_path()).expect("linked");
+        server.start_again();
+        // New entities, new sandboxes and a host that dies are all logged.
+        server.kill_host().await;
+        assert_eq!(arena.workspace().await.sh("echo new").await.good(), "new\n");
+        counter.goes_on();
+        assert_eq!(ws.sh("echo old").await.good(), "old\n");
+        assert_eq!(fs::metadata(log).expect("the log").len(), 0, "it was tried");
+        counter.stop(&ws).await;
     });
 }
