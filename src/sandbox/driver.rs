@@ -274,18 +274,24 @@ impl Driver {
     /// # Errors
     /// It is gone.
     pub fn usage(&self, slot: &Slot, init: ProcessRef) -> io::Result<Usage> {
-        match slot.place {
-            Place::Contained { n } => {
-                let mut usage = self.paths().cgroups().sandbox(n)?.usage()?;
-                let files = slot.dir.join(disk::FILES).join(disk::UPPER);
-                usage.disk_bytes = if files.exists() {
-                    disk::measure(&files)
-                } else {
-                    disk::used_bytes(Path::new(&format!("/proc/{}/root/workspace", init.pid)))?
-                };
-                Ok(usage)
-            }
-            Place::Plain => plain::usage(init, &slot.dir),
+        let usage = self.usage_but_disk(slot.place, init, &slot.dir)?;
+        let files = slot.dir.join(disk::FILES).join(disk::UPPER);
+        let disk_bytes = match slot.place {
+            Place::Contained { .. } if files.exists() => disk::measure(&files),
+            Place::Contained { .. } => disk::used_bytes(Path::new(&format!("/proc/{}/root/workspace", init.pid)))?,
+            Place::Plain => disk::measure(&slot.dir),
+        };
+        Ok(Usage { disk_bytes, ..usage })
+    }
+
+    /// What the sandbox at a place has used, all but its disk, which may take long to measure.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn usage_but_disk(&self, place: Place, init: ProcessRef, dir: &Path) -> io::Result<Usage> {
+        match place {
+            Place::Contained { n } => self.paths().cgroups().sandbox(n)?.usage(),
+            Place::Plain => plain::usage(init, dir),
         }
     }
 

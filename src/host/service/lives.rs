@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use playhouse_protocol::host::{HostError, SandboxSpec};
+use playhouse_protocol::host::{HostError, SandboxSpec, Usage};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -22,8 +22,18 @@ impl Service {
         self.under_way += 1;
         let record = Record::new(&spec, epoch);
         let written = self.records.write(&record);
-        self.entries
-            .insert(sandbox_id, Entry { record, slot: None, tasks: JoinSet::new(), init_before: None, hello: None });
+        self.entries.insert(
+            sandbox_id,
+            Entry {
+                record,
+                slot: None,
+                tasks: JoinSet::new(),
+                init_before: None,
+                disk_bytes: 0,
+                asked: false,
+                hello: None,
+            },
+        );
         let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
         tokio::task::spawn_blocking(move || {
             let made = match written {
@@ -184,14 +194,14 @@ impl Service {
         });
     }
 
-    pub(super) fn measure(&self, ids: Vec<Uuid>, round: bool) {
-        let found: Vec<_> = ids
-            .into_iter()
-            .filter_map(|id| {
-                let entry = self.entries.get(&id)?;
-                Some((id, entry.slot.clone()?, entry.record.init?, self.records.dir(id)))
-            })
-            .collect();
+    pub(super) fn measure_all(&mut self) {
+        let mut found = Vec::new();
+        for id in self.machine.running() {
+            let Some(entry) = self.entries.get_mut(&id) else { continue };
+            entry.asked = false;
+            let Some((slot, init)) = entry.slot.clone().zip(entry.record.init) else { continue };
+            found.push((id, slot, init, self.records.dir(id)));
+        }
         let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
         tokio::task::spawn_blocking(move || {
             let usages = found
@@ -204,7 +214,23 @@ impl Service {
                 })
                 .collect();
             // Without the service nobody wants to know.
-            let _ = events.blocking_send(Event::Usage { usages, round });
+            let _ = events.blocking_send(Event::Usage { usages, round: true });
+        });
+    }
+
+    /// Measures one for a node that wants to know at once, so not its disk: without a quota that means a look at its files,
+    /// for which a round may just have the slot.
+    pub(super) fn measure_asked(&mut self, sandbox_id: Uuid) {
+        let Some(entry) = self.entries.get_mut(&sandbox_id) else { return };
+        entry.asked = true;
+        let Some((place, init)) = entry.record.place.zip(entry.record.init) else { return };
+        let (disk_bytes, dir) = (entry.disk_bytes, self.records.dir(sandbox_id));
+        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let usage = driver.usage_but_disk(place, init, &dir);
+            let usages = usage.map(|usage| (sandbox_id, Usage { disk_bytes, ..usage })).into_iter().collect();
+            // As above.
+            let _ = events.blocking_send(Event::Usage { usages, round: false });
         });
     }
 }

@@ -97,6 +97,10 @@ struct Entry {
     tasks: JoinSet<()>,
     /// An init that was replaced, whose end means nothing any more.
     init_before: Option<ProcessRef>,
+    /// Its disk, when it was last measured, in bytes.
+    disk_bytes: u64,
+    /// Whether a node has asked for its usage since the round of measuring that is under way began.
+    asked: bool,
     /// The newest hello that nobody took yet.
     hello: Option<(Hello, UnixStream, Instant)>,
 }
@@ -291,7 +295,15 @@ impl Service {
                     self.measuring = false;
                 }
                 for (sandbox_id, usage) in usages {
-                    self.tell(FromHost::Usage { sandbox_id, usage });
+                    let entry = self.entries.get_mut(&sandbox_id).filter(|_| round);
+                    let outdated = entry.is_some_and(|entry| {
+                        entry.disk_bytes = usage.disk_bytes;
+                        entry.asked
+                    });
+                    // Who asked takes what comes next for the answer, and what a round found may be older than the question.
+                    if !outdated {
+                        self.tell(FromHost::Usage { sandbox_id, usage });
+                    }
                 }
             }
         }
@@ -316,7 +328,7 @@ impl Service {
         match command {
             ToHost::Leave => return true,
             ToHost::Hello { .. } => {}
-            ToHost::AskUsage { sandbox_id } => self.measure(vec![sandbox_id], false),
+            ToHost::AskUsage { sandbox_id } => self.measure_asked(sandbox_id),
             ToHost::Look { sandbox_id } => self.look(sandbox_id),
             command => {
                 let effects = self.machine.command(command, |id| self.records.has_ended(id));
@@ -370,9 +382,8 @@ impl Service {
             }
         }
         if measure && !self.measuring {
-            let all = self.machine.running().collect();
             self.measuring = true;
-            self.measure(all, true);
+            self.measure_all();
         }
     }
 
