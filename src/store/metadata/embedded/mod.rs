@@ -14,8 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{ActivateError, Claim, Commit, CommitError, Guard, OpenError, Partition, SCHEMA, StoreError};
+use handle::Handle;
 use writer::Job;
 
+mod handle;
 mod tables;
 mod writer;
 
@@ -26,7 +28,7 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) struct Embedded {
     path: PathBuf,
-    database: Arc<Database>,
+    handle: Arc<Handle>,
     // Both are taken only in Drop.
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<thread::JoinHandle<()>>,
@@ -63,13 +65,14 @@ impl Embedded {
                     Some(SCHEMA) => {}
                     Some(found) => return Err(OpenError::Schema { found, known: SCHEMA }),
                 }
-                Ok(Arc::new(database))
+                Ok(database)
             })?;
+            let handle = Arc::new(Handle::new(path.clone(), database));
             let (jobs, queue) = mpsc::channel(QUEUE);
-            let written = Arc::clone(&database);
+            let written = Arc::clone(&handle);
             let writer =
                 thread::Builder::new().name("metadata-writer".into()).spawn(move || writer::run(&written, queue))?;
-            Ok(Self { path, database, jobs: Some(jobs), writer: Some(writer) })
+            Ok(Self { path, handle, jobs: Some(jobs), writer: Some(writer) })
         })
         .await
     }
@@ -133,11 +136,8 @@ impl Embedded {
         &self,
         run: impl FnOnce(&redb::ReadTransaction) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let database = Arc::clone(&self.database);
-        let read = move || {
-            let transaction = database.begin_read()?;
-            run(&transaction)
-        };
+        let handle = Arc::clone(&self.handle);
+        let read = move || handle.with(|database| run(&database.begin_read()?));
         blocking(read).await.map_err(StoreError::database)
     }
 }

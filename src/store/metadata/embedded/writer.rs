@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     super::{ActivateError, Claim, Commit, CommitError, Guard, Partition, StoreError},
+    handle::{Breaks, Handle},
     tables,
 };
 
@@ -31,7 +32,7 @@ enum Ran {
 }
 
 /// Runs until every sender is gone and the queue is empty.
-pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Job>) {
+pub(super) fn run(handle: &Handle, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         let mut bytes = first.bytes();
         let mut batch = vec![first];
@@ -40,35 +41,56 @@ pub(super) fn run(database: &Database, mut queue: mpsc::Receiver<Job>) {
             bytes += job.bytes();
             batch.push(job);
         }
-        settle(database, batch);
+        settle(handle, batch);
+    }
+}
+
+/// Why a batch was not written.
+enum Failure {
+    /// The transaction was dropped uncommitted, so none of it happened.
+    Nothing(redb::Error),
+    /// It may have happened.
+    Unknown(redb::Error),
+}
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Nothing(error.into())
+    }
+}
+
+impl Breaks for Failure {
+    fn breaks(&self) -> bool {
+        let (Self::Nothing(error) | Self::Unknown(error)) = self;
+        error.breaks()
     }
 }
 
 /// One transaction for all of them, then their answers.
-fn settle(database: &Database, batch: Vec<Job>) {
-    let written = (|| -> Result<_, redb::Error> {
-        let write = database.begin_write()?;
-        let ran = batch.iter().map(|job| job.run(&write)).collect::<Result<Vec<_>, _>>()?;
-        Ok((write, ran))
-    })();
-    let (write, ran) = match written {
-        Ok(written) => written,
-        Err(error) => {
-            // The transaction was dropped uncommitted, so none of this happened.
+fn settle(handle: &Handle, batch: Vec<Job>) {
+    match handle.with(|database| transact(database, &batch)) {
+        Ok(ran) => batch.into_iter().zip(ran).for_each(|(job, ran)| job.done(ran)),
+        Err(Failure::Nothing(error)) => {
             let error = StoreError::database(error);
             tracing::error!(%error, "a metadata transaction failed");
-            return batch.into_iter().for_each(|job| job.failed(&error));
+            batch.into_iter().for_each(|job| job.failed(&error));
         }
-    };
-    if ran.iter().all(|ran| matches!(ran, Ran::Fenced)) {
-        // Nothing was written: dropping the transaction spares a sync.
-        drop(write);
-    } else if let Err(error) = write.commit() {
-        let error = StoreError::database(error);
-        tracing::error!(%error, "a metadata transaction has an unknown outcome");
-        return batch.into_iter().for_each(|job| job.unknown(&error));
+        Err(Failure::Unknown(error)) => {
+            let error = StoreError::database(error);
+            tracing::error!(%error, "a metadata transaction has an unknown outcome");
+            batch.into_iter().for_each(|job| job.unknown(&error));
+        }
     }
-    batch.into_iter().zip(ran).for_each(|(job, ran)| job.done(ran));
+}
+
+fn transact(database: &Database, batch: &[Job]) -> Result<Vec<Ran>, Failure> {
+    let write = database.begin_write()?;
+    let ran = batch.iter().map(|job| job.run(&write)).collect::<Result<Vec<_>, _>>()?;
+    // Where nothing was written, dropping the transaction spares a sync.
+    if !ran.iter().all(|ran| matches!(ran, Ran::Fenced)) {
+        write.commit().map_err(|error| Failure::Unknown(error.into()))?;
+    }
+    Ok(ran)
 }
 
 impl Job {

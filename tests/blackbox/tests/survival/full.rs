@@ -101,3 +101,53 @@ fn a_log_that_can_not_be_written_ends_nothing() {
         counter.stop(&ws).await;
     });
 }
+
+#[test]
+fn metadata_that_could_not_be_written_can_be_once_there_is_room() {
+    on_own(&[], async |arena| {
+        let server = arena.server();
+        let ws = arena.workspace().await;
+        let counter = Counter::start(&ws, "0.01", false).await;
+        server.kill_serve();
+        let dir = server.data().join("metadata");
+        let aside = server.data().join("aside");
+        fs::rename(&dir, &aside).expect("moved");
+        fs::create_dir(&dir).expect("made");
+        let Some(small) = Small::over(dir.clone(), "24m") else {
+            return eprintln!("not tried: nothing can be mounted here");
+        };
+        for file in fs::read_dir(&aside).expect("read").flatten() {
+            fs::copy(file.path(), dir.join(file.file_name())).expect("copied");
+        }
+        server.start_again();
+        let kept = arena.workspace().await;
+        let mut fill = fs::File::create(small.0.join("fill")).expect("made");
+        while fill.write_all(&[0; 4096]).is_ok() {}
+        let mut made = Vec::new();
+        let refused = wait::until("a commit to fail", async || {
+            let name = "x".repeat(100);
+            let answer = kept.client.post("/api/workspaces", json!({"name": name, "template": "blank"})).await;
+            if answer.status == 201 {
+                made.push(answer.json()["id"].as_str().expect("an id").to_owned());
+                return None;
+            }
+            Some(answer)
+        })
+        .await;
+        assert!(refused.status == 503 || refused.status == 500, "{refused:?}");
+        drop(fill);
+        fs::remove_file(small.0.join("fill")).expect("removed");
+        wait::until("a commit to succeed", async || {
+            let answer = kept.client.post("/api/workspaces", json!({"name": "after", "template": "blank"})).await;
+            (answer.status == 201).then_some(())
+        })
+        .await;
+        for id in made {
+            let _ = kept.client.get(&format!("/api/workspaces/{id}")).await.expect(200);
+        }
+        assert_eq!(kept.sh("echo new").await.good(), "new\n");
+        counter.goes_on();
+        assert_eq!(ws.sh("echo old").await.good(), "old\n");
+        counter.stop(&ws).await;
+    });
+}
