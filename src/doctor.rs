@@ -102,6 +102,10 @@ fn look(probe: bool, rootless: bool, agent: &Path) -> Findings {
             "trusted mode: rootless container. Programs share this machine's kernel and their disks have no quota; run only \
              people you trust."
         }
+        (false, false) if probe::is_only_root(&missing) => {
+            "this user alone can make no sandbox. `playhouse serve` starts its host through sudo for that, which asks once; \
+             `sudo playhouse doctor` looks as root, and `playhouse doctor --rootless` at what is possible without."
+        }
         (false, _) => "no sandbox can be made here until what is missing is there.",
     };
     Findings {

@@ -120,6 +120,9 @@ impl Driver {
             std::thread::spawn(move || toolchains::find_all(home.as_deref()))
         };
         paths.cgroups().prepare().map_err(StepError::at("prepare the cgroups"))?;
+        if let Err(error) = paths.cgroups().spare_memory() {
+            tracing::warn!(%error, "no memory is kept from the sandboxes: together they can take all of the machine's");
+        }
         let root = skeleton::build(&paths.run_dir.join("skeletons"), &paths.agent)
             .map_err(StepError::at("build the root directory"))?;
         let toolchains = finding.join().map_err(|_| StepError::new("look for toolchains", "it panicked"))?;

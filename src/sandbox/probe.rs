@@ -51,6 +51,12 @@ pub fn isolation() -> Result<(), Vec<String>> {
     if lacking.is_empty() { Ok(()) } else { Err(lacking.iter().map(ToString::to_string).collect()) }
 }
 
+/// Whether nothing but root's rights is missing, which `playhouse serve` gets for its host through sudo.
+#[must_use]
+pub fn is_only_root(lacking: &[Lack]) -> bool {
+    lacking.len() == 1 && root().is_some_and(|root| lacking[0] == root)
+}
+
 fn root() -> Option<Lack> {
     if rustix::process::geteuid().is_root() {
         None

@@ -7,6 +7,9 @@ use std::{
 
 use super::{Cgroup, OURS, ROOT, Version, hierarchies, v2, version};
 
+/// What is kept from the sandboxes for the system, the node and the host.
+const SPARED_BYTES: u64 = 512 * 1024 * 1024;
+
 /// The cgroups of one host's sandboxes.
 #[derive(Debug, Clone)]
 pub struct Cgroups {
@@ -62,6 +65,25 @@ impl Cgroups {
         }
     }
 
+    /// Keeps a share of the machine's memory from all sandboxes together. A sandbox may have more than a small machine has:
+    /// then its programs are killed, before everything else on the machine stands still for want of memory.
+    ///
+    /// # Errors
+    /// What the kernel said. Sandboxes can be made all the same.
+    pub fn spare_memory(&self) -> io::Result<()> {
+        let ours = self.base.join(OURS);
+        let limit = shared_bytes(machine_bytes()?).to_string();
+        match self.version {
+            Some(Version::V2) => fs::write(self.root.join(ours).join("memory.max"), limit),
+            Some(Version::V1) => {
+                let dir = self.root.join("memory").join(ours);
+                fs::create_dir_all(&dir)?;
+                fs::write(dir.join("memory.limit_in_bytes"), limit)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The numbers of the sandboxes' cgroups that exist, in whatever hierarchy.
     #[must_use]
     pub fn numbers(&self) -> Vec<u32> {
@@ -87,6 +109,21 @@ impl Cgroups {
     }
 }
 
+/// The machine's memory.
+fn machine_bytes() -> io::Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let kib =
+        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse().ok());
+    kib.map(|kib: u64| kib * 1024).ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))
+}
+
+/// What all sandboxes may have of a machine's memory: all but a tenth, or but 512 MiB if that is more; half of it on a
+/// machine too small for that.
+const fn shared_bytes(machine: u64) -> u64 {
+    let spared = if machine / 10 > SPARED_BYTES { machine / 10 } else { SPARED_BYTES };
+    if spared > machine / 2 { machine / 2 } else { machine - spared }
+}
+
 /// Whether a limit of memory and swap together can be set. Without it, on a machine that swaps, the memory limit alone
 /// would only move what is too much to the swap.
 #[must_use]
@@ -108,6 +145,15 @@ pub fn has_swap_limit() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_the_memory_is_kept_from_the_sandboxes() {
+        const GIB: u64 = 1024 * 1024 * 1024;
+        assert_eq!(shared_bytes(20 * GIB), 18 * GIB);
+        assert_eq!(shared_bytes(3 * GIB), 3 * GIB - SPARED_BYTES);
+        assert_eq!(shared_bytes(GIB / 2), GIB / 4);
+        assert!(machine_bytes().expect("a figure") > SPARED_BYTES / 4);
+    }
 
     #[test]
     fn a_hosts_cgroups_are_below_what_was_delegated() {
