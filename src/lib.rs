@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod invariant;
+mod word;
 pub mod sandbox;
 pub mod host;
 pub mod doctor;

@@ -41,8 +41,9 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// (`playhouse bench bulk`). What is short is never held up.
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
-/// A disk with less than this free is full: a program that failed on it probably failed for that.
-const FULL_DISK_BYTES: u64 = 64 * 1024;
+/// A disk with less than this free is full: a program that failed on it probably failed for that. ext4 takes no more with
+/// some hundred KiB left (408 KiB after `dd` had filled 8 GiB).
+const FULL_DISK_BYTES: u64 = 1024 * 1024;
 
 /// Now, in milliseconds since the Unix epoch.
 #[must_use]

@@ -169,8 +169,7 @@ pub enum ServerMessage {
         code: &'static str,
         /// In words.
         detail: String,
-        /// About which process.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        /// About which process; null when it is about none.
         process_id: Option<Uuid>,
     },
     /// Something a person should know, such as a file that is left out of the tree.

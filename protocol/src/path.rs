@@ -88,6 +88,9 @@ pub fn components(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter(|name| !name.is_empty())
 }
 
+/// Where the agent writes what shall become a file of the workspace. It is there only meanwhile, and in no tree.
+pub const AGENT_FOLDER: &str = "/.playhouse-tmp";
+
 /// Whether a component of `path` is one of the template's generated folders.
 #[must_use]
 pub fn is_generated<S: AsRef<str>>(path: &str, generated: &[S]) -> bool {

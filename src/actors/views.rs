@@ -6,10 +6,11 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::Role;
+use crate::word::word;
 
 /// Who a workspace is open to beside its members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(remote = "Self", rename_all = "lowercase")]
 pub enum SharingMode {
     /// Nobody.
     #[default]
@@ -19,6 +20,8 @@ pub enum SharingMode {
     /// Everyone signed in of the same organisation may edit.
     Edit,
 }
+
+word!(SharingMode, written);
 
 /// A workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::actors::Code;
+use crate::{actors::Code, word::word};
 
 /// How bytes are written in a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 pub enum Encoding {
     /// As they are.
     #[default]
@@ -19,6 +20,8 @@ pub enum Encoding {
     #[serde(rename = "base64")]
     Base64,
 }
+
+word!(Encoding, written);
 
 /// The bytes that a string stands for.
 ///

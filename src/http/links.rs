@@ -25,6 +25,7 @@ pub struct NewLink {
     /// What it grants.
     role: GrantedRole,
     /// It ends after so many seconds, and with it what it granted; never when left out.
+    #[schema(minimum = 1, maximum = 315_360_000)]
     ttl_seconds: Option<u64>,
 }
 

@@ -17,16 +17,19 @@ use crate::actors::{
     views::MemberView,
     workspace::{WorkspaceAnswer, WorkspaceCommand},
 };
+use crate::word::word;
 
 /// A role that can be given away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(remote = "Self", rename_all = "lowercase")]
 pub enum GrantedRole {
     /// Reads files, watches output.
     View,
     /// Writes, runs, types.
     Edit,
 }
+
+word!(GrantedRole);
 
 impl From<GrantedRole> for Role {
     fn from(role: GrantedRole) -> Self {

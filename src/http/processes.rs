@@ -27,6 +27,7 @@ use crate::actors::{
     views::{ProcessView, RunCommand},
     workspace::{RunRequest, WorkspaceAnswer, WorkspaceCommand},
 };
+use crate::word::word;
 
 /// How many processes of a page are asked at a time.
 const ASKED_AT_A_TIME: usize = 32;
@@ -45,8 +46,10 @@ pub struct RunBody {
     #[serde(default)]
     pty: bool,
     /// The terminal's columns, 1 to 1000; 80 by default.
+    #[schema(minimum = 1, maximum = 1000)]
     cols: Option<u16>,
     /// The terminal's rows, 1 to 1000; 24 by default.
+    #[schema(minimum = 1, maximum = 1000)]
     rows: Option<u16>,
     /// Variables beside the sandbox's.
     #[serde(default)]
@@ -178,6 +181,7 @@ pub struct InputBody {
     /// Its number, rising by one per process and writer: a number seen before is ignored.
     seq: Option<u64>,
     /// Who numbers, at most 64 characters; the user's id by default.
+    #[schema(min_length = 1, max_length = 64)]
     writer: Option<String>,
 }
 
@@ -215,7 +219,7 @@ pub async fn input(
 
 /// A signal by name.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
+#[serde(remote = "Self", rename_all = "UPPERCASE")]
 pub enum SignalName {
     /// SIGINT.
     Int,
@@ -232,6 +236,8 @@ pub enum SignalName {
     /// SIGUSR2.
     Usr2,
 }
+
+word!(SignalName);
 
 impl From<SignalName> for Signal {
     fn from(name: SignalName) -> Self {
@@ -273,8 +279,10 @@ pub async fn signal(
 #[serde(deny_unknown_fields)]
 pub struct ResizeBody {
     /// Columns, 1 to 1000.
+    #[schema(minimum = 1, maximum = 1000)]
     cols: u16,
     /// Rows, 1 to 1000.
+    #[schema(minimum = 1, maximum = 1000)]
     rows: u16,
 }
 

@@ -27,6 +27,7 @@ const ASKED_AT_A_TIME: usize = 32;
 #[serde(deny_unknown_fields)]
 pub struct NewWorkspace {
     /// Its name, 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// What it is made from; the first template when left out.
     template: Option<String>,
@@ -117,6 +118,7 @@ pub async fn get_workspace(
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceChange {
     /// A new name.
+    #[schema(min_length = 1, max_length = 200)]
     name: Option<String>,
     /// Who else it is open to.
     sharing_mode: Option<SharingMode>,

@@ -137,7 +137,10 @@ impl Files {
         let ordered = Arc::clone(&self.ordered).lock_owned().await;
         let files = self.clone();
         // In a task of its own: a caller that is dropped must not leave a half-done frame beside the next one.
-        let done = tokio::spawn(async move { files.in_order(ordered, link, frame).await });
+        let done = tokio::spawn(async move {
+            files.in_order(ordered, link, frame).await;
+            files.core.root.drop_temp();
+        });
         // A panic has undone nothing that was done, and the next manifest finds what was not.
         let _ = done.await;
     }

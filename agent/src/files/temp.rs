@@ -1,10 +1,12 @@
 //! Temporary files inside the workspace, which become whole files by one rename, and removal that needs no recursion.
 //!
 //! The workspace and the home directory are mounts of their own, and a rename does not cross mounts: so what shall
-//! become a file of the workspace is written inside it, in one hidden directory that belongs to no tree.
+//! become a file of the workspace is written inside it, in one hidden directory that belongs to no tree and is there only
+//! while it is needed.
 
 use std::{fs::File, io, os::fd::OwnedFd};
 
+use playhouse_protocol::path::AGENT_FOLDER;
 use rustix::{
     fs::{AtFlags, Mode, OFlags},
     io::Errno,
@@ -16,13 +18,12 @@ use super::{
 };
 
 /// The hidden directory's name at the root of the workspace.
-pub const TEMP_NAME: &str = ".playhouse-tmp";
-const TEMP_PATH: &str = "/.playhouse-tmp";
+pub const TEMP_NAME: &str = AGENT_FOLDER.split_at(1).1;
 
 /// Whether a path lies in the hidden directory.
 #[must_use]
 pub fn is_temp(path: &str) -> bool {
-    playhouse_protocol::path::is_within(path, TEMP_PATH)
+    playhouse_protocol::path::is_within(path, AGENT_FOLDER)
 }
 
 /// A file that is not yet anywhere. Dropped, it is gone.
@@ -37,7 +38,7 @@ pub struct Temp {
 
 impl Root {
     fn temp_directory(&self) -> rustix::io::Result<OwnedFd> {
-        match self.directory(TEMP_PATH) {
+        match self.directory(AGENT_FOLDER) {
             Err(error) if is_absent(error) => {}
             other => return other,
         }
@@ -52,25 +53,21 @@ impl Root {
             Err(Errno::EXIST) | Ok(()) => {}
             Err(error) => return Err(error),
         }
-        let directory = self.directory(TEMP_PATH)?;
-        // Version control shall not offer it to anyone; where that fails it is merely untidy.
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        if let Ok(file) = rustix::fs::openat(&directory, ".gitignore", flags, Mode::RUSR | Mode::WUSR) {
-            let _ = rustix::io::write(&file, b"*\n");
-        }
-        Ok(directory)
+        self.directory(AGENT_FOLDER)
     }
 
-    /// Empties the hidden directory.
+    /// Removes the hidden directory with what an agent that died has left in it.
     ///
     /// # Errors
-    /// It cannot be made, or something in it resists.
+    /// Something in it resists.
     pub fn clean_temp(&self) -> io::Result<()> {
-        if self.directory(TEMP_PATH).is_ok() {
-            self.remove(TEMP_PATH)?;
-        }
-        self.temp_directory()?;
-        Ok(())
+        if self.directory(AGENT_FOLDER).is_ok() { self.remove(AGENT_FOLDER) } else { Ok(()) }
+    }
+
+    /// Removes the hidden directory if nothing is in it: programs list the workspace, too.
+    pub fn drop_temp(&self) {
+        // One that holds something is needed.
+        let _ = rustix::fs::unlinkat(self.fd(), TEMP_NAME, AtFlags::REMOVEDIR);
     }
 
     /// A new empty file.
@@ -142,7 +139,7 @@ impl Root {
             }
         }
         // Emptying the hidden directory itself works in place.
-        let bin = if path == TEMP_PATH { self.directory("")? } else { self.temp_directory()? };
+        let bin = if path == AGENT_FOLDER { self.directory("")? } else { self.temp_directory()? };
         let mut doomed = vec![move_away(&parent, name, &bin)?];
         while let Some(name) = doomed.pop() {
             let directory = rustix::fs::openat(

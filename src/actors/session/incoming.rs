@@ -75,6 +75,10 @@ pub fn read(frame: Frame, binary: bool) -> Incoming {
 }
 
 fn read_text(text: &str) -> Incoming {
+    // The library would take an array of a message's fields for it.
+    if !text.trim_start().starts_with('{') {
+        return Incoming::Invalid("a message is a JSON object".to_owned());
+    }
     let message = match serde_json::from_str::<ClientMessage>(text) {
         Ok(message) => message,
         Err(error) => {
@@ -154,6 +158,7 @@ mod tests {
             "{}",
             "[]",
             r#"{"type":"hello"}"#,
+            r#"["cancel","00000000-0000-0000-0000-000000000001"]"#,
             r#"{"type":"resume"}"#,
             r#"{"type":"input","data":"x"}"#,
             r#"{"type":"ack","process_id":"00000000-0000-0000-0000-000000000001","id":"x"}"#,

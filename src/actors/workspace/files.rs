@@ -207,8 +207,8 @@ impl State {
 
     fn check_path(&self, path: &str) -> Result<(), Refused> {
         path::check(path).map_err(|error| Refused::new(Code::PathInvalid, error.to_string()))?;
-        if path::is_generated(path, self.template().generated_folders) {
-            let why = format!("`{path}` lies in a folder that belongs to the environment, not to the tree");
+        if path::is_generated(path, self.template().generated_folders) || path::is_within(path, path::AGENT_FOLDER) {
+            let why = format!("`{path}` lies in a folder that belongs to the sandbox, not to the tree");
             return Err(Refused::new(Code::GeneratedFolder, why));
         }
         Ok(())

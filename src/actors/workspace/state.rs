@@ -330,7 +330,7 @@ impl State {
                 && let Some((id, entry)) = changed.next()
             {
                 bytes += entry.path.len() + 128;
-                let etag = if entry.row.node.blob().is_some() { etag(id, &entry.row.node) } else { String::new() };
+                let etag = etag(id, &entry.row.node);
                 event.0.push(ChangedFile { path: entry.path.to_string(), id, etag });
             }
             let version = self.meta.tree_version;

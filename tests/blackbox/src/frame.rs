@@ -200,7 +200,8 @@ impl Frame {
             "files" => {
                 let _ = shape::id(&value, "workspace_id");
                 let changed = |file: &Value| {
-                    let _ = (shape::id(file, "id"), shape::text(file, "etag"));
+                    let _ = shape::id(file, "id");
+                    assert_eq!(shape::text(file, "etag").len(), 32, "directories and links have one too: {file}");
                     shape::text(file, "path")
                 };
                 Self::Files {
@@ -220,6 +221,7 @@ impl Frame {
             "input_ack" => Self::InputAck(shape::id(&value, "process_id"), number(&value, "seq")),
             "error" => {
                 let _ = shape::text(&value, "detail");
+                assert!(value.get("process_id").is_some(), "null when there is none: {value}");
                 Self::Error {
                     code: shape::text(&value, "code"),
                     process: value["process_id"].is_string().then(|| shape::id(&value, "process_id")),

@@ -87,6 +87,28 @@ fn a_malformed_body_is_refused_with_the_place_named() {
 }
 
 #[test]
+fn a_word_is_a_string_and_anything_else_is_named() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        for no in [json!(null), json!(5), json!(["view"]), json!({"view": null}), json!("View")] {
+            let problem = ws.client.post(&ws.path("/links"), json!({"role": no})).await.refused_as_malformed();
+            assert!(shape::text(&problem, "detail").contains("role"), "the place is named: {problem}");
+            if !no.is_null() {
+                // Null is as if it were left out.
+                ws.client.put(&ws.path(""), json!({"sharing_mode": no})).await.refused_as_malformed();
+            }
+        }
+        let file = json!({"path": "/a", "content": "", "encoding": {"base64": null}});
+        let problem = ws.client.post(&ws.path("/files"), file).await.refused_as_malformed();
+        assert!(shape::text(&problem, "detail").contains("encoding"), "the place is named: {problem}");
+        let run = ws.run("sleep 60").await;
+        let signal = format!("/api/processes/{}/signal", run.process_id);
+        ws.client.post(&signal, json!({"signal": {"INT": null}})).await.refused_as_malformed();
+        ws.cancel(run.process_id).await;
+    });
+}
+
+#[test]
 fn a_method_that_a_path_does_not_have_is_a_405_problem() {
     on_shared(async |arena| {
         let user = arena.user("u").await;

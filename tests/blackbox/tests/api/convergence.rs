@@ -46,7 +46,6 @@ const LIST: &str = r"
 import hashlib, json, os, stat
 found = {}
 for at, directories, files in os.walk('.'):
-    if at == '.': directories[:] = [name for name in directories if name != '.playhouse-tmp']
     for name in directories + files:
         path = os.path.join(at, name); state = os.lstat(path)
         if stat.S_ISLNK(state.st_mode): what = 'link ' + os.readlink(path)

@@ -152,7 +152,9 @@ fn the_stream_tells_what_changed_with_a_rising_version() {
                 |frame, _| matches!(frame, Frame::Files { changed, .. } if changed.iter().any(|p| p == "/by-api")),
             )
             .await;
-        let run = ws.run("printf y > by-program; sleep 1000").await;
+        let folder = json!({"path": "/folder", "is_directory": true});
+        let _ = ws.client.post(&ws.path("/files"), folder).await.expect(201);
+        let run = ws.run("mkdir a; ln -s a link; printf y > by-program; sleep 1000").await;
         stream
             .until(
                 "the program's file",
@@ -237,5 +239,16 @@ fn the_bytes_of_a_link_are_refused_as_what_it_is() {
         let link = wait::until("the link", async || ws.find("/link").await).await;
         let raw = format!("/api/files/{}/raw", shape::text(&link, "id"));
         ws.client.get(&raw).await.problem(409, "is_a_link");
+    });
+}
+
+#[test]
+fn nothing_of_playhouses_own_is_in_the_workspace() {
+    on_shared(async |arena| {
+        let ws = arena.workspace_of(&arena.user("u").await, "blank").await;
+        assert_eq!(ws.sh("ls -A /workspace").await.good(), "");
+        ws.create("/folder/file", "x").await;
+        assert_eq!(ws.sh("cd /workspace && find . | sort").await.good(), ".\n./folder\n./folder/file\n");
+        ws.post_file("/.playhouse-tmp/file", "x").await.problem(409, "generated_folder");
     });
 }

@@ -149,8 +149,13 @@ print(total)
         neighbour_is_well(&neighbour).await;
         let process = ws.sh("head -c 10000000 /dev/zero > /workspace/more").await.process;
         assert_eq!((&process["status"], &process["reason"]), (&json!("failed"), &json!("disk_full")), "{process}");
-        let cleared =
-            ws.sh("rm /workspace/fill /workspace/more; echo fits > /workspace/fits; cat /workspace/fits").await;
+        // Large writes are refused with more left than small ones.
+        let large = "truncate -s -20M /workspace/fill; exec dd if=/dev/zero of=/workspace/large bs=1M";
+        let process = ws.sh(large).await.process;
+        assert_eq!((&process["status"], &process["reason"]), (&json!("failed"), &json!("disk_full")), "{process}");
+        let cleared = ws
+            .sh("rm /workspace/fill /workspace/more /workspace/large; echo fits > /workspace/fits; cat /workspace/fits")
+            .await;
         assert_eq!(cleared.good(), "fits\n");
         neighbour_is_well(&neighbour).await;
     });

@@ -24,6 +24,8 @@ fn an_unknown_or_malformed_message_is_message_invalid_and_not_the_end() {
             format!("{{\"type\":\"resize\",\"process_id\":\"{id}\",\"cols\":-1,\"rows\":2}}"),
             format!("{{\"type\":\"ack\",\"process_id\":\"{id}\",\"id\":\"x\"}}"),
             "[".repeat(10_000),
+            format!("[\"cancel\",\"{id}\"]"),
+            format!("[\"input\",\"{id}\",\"x\",1]"),
         ] {
             stream.send_text(&bad).await;
             assert_eq!(stream.error().await.0, "message_invalid", "{}", &bad[..bad.len().min(80)]);
