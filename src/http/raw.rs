@@ -23,8 +23,8 @@ use crate::actors::{Code, views::FileView};
 #[utoipa::path(get, path = "/api/files/{id}/raw", tag = "files",
     params(("id" = Uuid, Path, description = "The file"), ("Range" = Option<String>, Header, description = "One range of bytes"),
         ("If-None-Match" = Option<String>, Header, description = "Not if this is its etag")),
-    responses((status = 200, content_type = "application/octet-stream", body = Vec<u8>),
-        (status = 206, content_type = "application/octet-stream", body = Vec<u8>), (status = 304),
+    responses((status = 200, content_type = "*/*", body = Vec<u8>),
+        (status = 206, content_type = "*/*", body = Vec<u8>), (status = 304),
         (status = 416, content_type = "application/problem+json", body = ProblemBody)))]
 pub async fn get_raw(
     State(app): State<App>,
