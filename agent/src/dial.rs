@@ -9,6 +9,7 @@ use std::{
 use playhouse_protocol::{
     codec::{self, CodecError},
     handshake::{Challenge, HANDSHAKE_BYTES, Hello, Proof, TokenHash, agent_mac, owner_mac, same_mac},
+    host::NODE_SOCKET,
 };
 use playhouse_quiet::QuietStream;
 use rand::Rng;
@@ -19,13 +20,15 @@ use tokio::{
 };
 use uuid::Uuid;
 
+use crate::config::Config;
+
 /// How long a challenge is waited for: the host holds a hello while no owner is known.
 const CHALLENGE_TIME: Duration = Duration::from_secs(5);
 
 const FIRST_WAIT: Duration = Duration::from_millis(10);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
-/// An agent whose sockets' place is gone for so long is reached by nobody any more.
+/// An agent whose sandbox's directory is gone for so long is reached by nobody any more.
 const GONE_FOR: Duration = Duration::from_secs(5);
 
 /// A stream that lived this long was a good one: the next wait is short again.
@@ -60,6 +63,8 @@ pub enum DialError {
 #[derive(Debug)]
 pub struct Dialler {
     socket: PathBuf,
+    /// The directory that the workspace lies in.
+    place: Option<PathBuf>,
     sandbox_id: Uuid,
     key: TokenHash,
     instance: [u8; 16],
@@ -70,11 +75,23 @@ pub struct Dialler {
 }
 
 impl Dialler {
-    /// Dials `socket` for this sandbox.
+    /// Dials for this sandbox.
     #[must_use]
-    pub fn new(socket: PathBuf, sandbox_id: Uuid, key: TokenHash) -> Self {
+    pub fn new(config: &Config, key: TokenHash) -> Self {
         let instance = rand::rng().random();
-        Self { socket, sandbox_id, key, instance, attempt: 0, epoch: 0, backoff: Backoff::default(), gone_since: None }
+        let (socket, sandbox_id) = (config.sockets.join(NODE_SOCKET), config.sandbox_id);
+        let place = config.workspace.parent().map(Path::to_owned);
+        Self {
+            socket,
+            place,
+            sandbox_id,
+            key,
+            instance,
+            attempt: 0,
+            epoch: 0,
+            backoff: Backoff::default(),
+            gone_since: None,
+        }
     }
 
     /// The next try, after its wait: the stream, and the epoch under which its owner commands.
@@ -94,10 +111,10 @@ impl Dialler {
         }
     }
 
-    /// Whether the directory of its socket is removed: no host will ever listen there again. In a sandbox it is a mount,
-    /// and stays; without one it goes with the host's data.
+    /// Whether the sandbox's directory is removed: no host knows it any more. In a sandbox that is the root, which stays;
+    /// without one it goes with the host's data.
     pub fn is_abandoned(&mut self) -> bool {
-        let is_gone = self.socket.parent().is_some_and(|dir| !dir.exists());
+        let is_gone = self.place.as_ref().is_some_and(|place| !place.exists());
         let since = self.gone_since.take().filter(|_| is_gone).unwrap_or_else(Instant::now);
         self.gone_since = is_gone.then_some(since);
         is_gone && since.elapsed() >= GONE_FOR

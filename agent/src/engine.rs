@@ -161,7 +161,7 @@ impl Engine {
                     Ok(())
                 }
                 Event::Dialled(Err(_)) if self.dialler.is_abandoned() => {
-                    log::line(format_args!("the place of the node's socket is gone"));
+                    log::line(format_args!("the sandbox's directory is gone"));
                     self.quit();
                     return Ok(());
                 }

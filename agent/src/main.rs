@@ -23,7 +23,7 @@ mod spawn;
 mod wires;
 
 use anyhow::Context;
-use playhouse_protocol::host::{EGRESS_SOCKET, NODE_SOCKET};
+use playhouse_protocol::host::EGRESS_SOCKET;
 
 use crate::{
     config::Config, dial::Dialler, engine::Engine, files::Files, lane::Lane, processes::Processes,
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
         behind.spawn(egress::relay(config.egress_port, config.sockets.join(EGRESS_SOCKET)));
     }
     let lane = Lane::new(files.clone(), behind.handle().clone());
-    let dialler = Dialler::new(config.sockets.join(NODE_SOCKET), config.sandbox_id, key);
+    let dialler = Dialler::new(&config, key);
     let processes = Processes::new(&config, sandbox_variables());
     let ahead = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     ahead.block_on(async {

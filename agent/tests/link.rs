@@ -287,7 +287,7 @@ async fn ends_with_its_program(agent: &mut Agent, program: rustix::process::Pid)
 }
 
 #[tokio::test]
-async fn an_agent_whose_sockets_are_removed_ends_with_its_programs() {
+async fn an_agent_whose_directory_is_removed_ends_with_its_programs() {
     let mut agent = Agent::start();
     let mut node = agent.ready_node().await;
     let start = shell(&agent, "echo $$; exec sleep 600", false);
