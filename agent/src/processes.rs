@@ -37,7 +37,7 @@ const KEPT: usize = 4096;
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// How long a flood's output waits at most for what follows. A frame for every 4 KiB, which is what a terminal gives at
-/// a time, costs the node and the client a wake-up each; in frames of 32 KiB `cat` of 200 MB was 15 to 30 % faster
+/// a time, costs the node and the client a wake-up each; in frames of 32 KiB `cat` of 200 MB was about a tenth faster
 /// (`playhouse bench bulk`). What is short is never held up.
 const GATHER_TIME: Duration = Duration::from_millis(1);
 
