@@ -71,9 +71,10 @@ fn run() -> Result<u8, Failure> {
                 OutputFormat::Text => print(bench::table(&figures).trim_end()),
             }
         }),
-        Command::Bridge => {
-            on_a_runtime(async { bench::bridge::serve().await.map_err(|error| Failure::failed(format!("{error:#}"))) })
-        }
+        Command::Bridge { relayed } => on_a_runtime(async {
+            bench::bridge::serve(relayed).await.map_err(|error| Failure::failed(format!("{error:#}")))
+        }),
+        Command::BridgeEnd { line } => bench::bridge::end(&line).map_err(|error| Failure::failed(format!("{error:#}"))),
         Command::Host(_) => {
             let rights = server::rights(&settings)?;
             on_a_runtime(server::host(settings, rights))

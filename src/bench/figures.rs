@@ -4,6 +4,7 @@ use std::{future::Future, time::Duration};
 
 use anyhow::Context;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Figure,
@@ -22,8 +23,8 @@ const BULK_BYTES: u64 = 200_000_000;
 /// Sandbox starts that are measured.
 const STARTS: usize = 10;
 /// Sandboxes, and sockets on each, of the sessions figure.
-const SANDBOXES: usize = 10;
-const SOCKETS_EACH: usize = 20;
+const SANDBOXES: usize = 20;
+const SOCKETS_EACH: usize = 10;
 /// How long the sessions are watched.
 const WATCH: Duration = Duration::from_secs(10);
 
@@ -71,20 +72,32 @@ pub(super) async fn echo(server: &Server, bridge: &Bridge) -> anyhow::Result<Vec
     let mut theirs = Terminal::at_bridge(bridge.port, RAW_CAT).await?;
     within("the start", 60, ours.until("ready")).await?;
     within("the bridge", 60, theirs.until("ready")).await?;
-    let (mut here, mut there) = (Vec::new(), Vec::new());
-    // A first turn of each, not counted, warms both.
-    echoes(&mut ours, ECHOES, &mut Vec::new()).await?;
-    echoes(&mut theirs, ECHOES, &mut Vec::new()).await?;
-    for _ in 0..TURNS {
-        echoes(&mut ours, ECHOES, &mut here).await?;
-        echoes(&mut theirs, ECHOES, &mut there).await?;
-    }
-    here.sort_by(f64::total_cmp);
-    there.sort_by(f64::total_cmp);
+    let (here, there) = compare(&mut ours, &mut theirs).await?;
+    // Only now: what runs beside the two has its part in how they fare.
+    let relay = Bridge::start(true).await?;
+    let mut relayed = Terminal::at_bridge(relay.port, RAW_CAT).await?;
+    within("the relay", 60, relayed.until("ready")).await?;
+    let (again, least) = compare(&mut ours, &mut relayed).await?;
     Ok(vec![
         ratio("echo p50, ms", percentile(&here, 50.0), percentile(&there, 50.0), 1.5),
         ratio("echo p99, ms", percentile(&here, 99.0), percentile(&there, 99.0), 2.0),
+        ratio("echo p50 beside the relay, ms", percentile(&again, 50.0), percentile(&least, 50.0), 1.25),
     ])
+}
+
+/// How long echoes take here and there, in turns, each sorted.
+async fn compare(ours: &mut Terminal, theirs: &mut Terminal) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+    let (mut here, mut there) = (Vec::new(), Vec::new());
+    // A first turn of each, not counted, warms both.
+    echoes(ours, ECHOES, &mut Vec::new()).await?;
+    echoes(theirs, ECHOES, &mut Vec::new()).await?;
+    for _ in 0..TURNS {
+        echoes(ours, ECHOES, &mut here).await?;
+        echoes(theirs, ECHOES, &mut there).await?;
+    }
+    here.sort_by(f64::total_cmp);
+    there.sort_by(f64::total_cmp);
+    Ok((here, there))
 }
 
 async fn drain(terminal: &mut Terminal, bytes: u64) -> anyhow::Result<f64> {
@@ -144,7 +157,9 @@ pub(super) async fn start(server: &Server) -> anyhow::Result<Vec<Figure>> {
 
 /// Many sockets at 1 KB/s each: how late a line comes, in milliseconds, and what each costs the server, in KB.
 pub(super) async fn sessions(server: &Server) -> anyhow::Result<Vec<Figure>> {
-    let line = r#"while :; do printf '%s %01000d\n' "$EPOCHREALTIME" 0; sleep 1; done"#;
+    // It pauses without a process: starting one takes longer than what is measured, and just then.
+    let line = r#"mkfifo /tmp/never; exec 9<>/tmp/never
+        while :; do printf '%s %01000d\n' "$EPOCHREALTIME" 0; read -r -t 1 -u 9; done"#;
     let mut rans = Vec::new();
     for _ in 0..SANDBOXES {
         let workspace = server.workspace().await?;
@@ -154,21 +169,24 @@ pub(super) async fn sessions(server: &Server) -> anyhow::Result<Vec<Figure>> {
         rans.push(ran);
     }
     let before = server.memory()?;
-    let mut terminals = Vec::new();
+    let stop = CancellationToken::new();
+    let mut watching = Vec::new();
     for ran in &rans {
         for _ in 0..SOCKETS_EACH {
             let url = format!("{}&from=live", server.stream_url(ran.sandbox).await?);
-            terminals.push(Terminal::at_playhouse(url, ran.process).await?);
+            let terminal = Terminal::watching(url, ran.process).await?;
+            watching.push(tokio::spawn(lags(terminal, stop.clone())));
         }
     }
-    let count = terminals.len();
-    let until = Instant::now() + WATCH;
-    let watching: Vec<_> = terminals.into_iter().map(|terminal| tokio::spawn(lags(terminal, until))).collect();
-    tokio::time::sleep_until(until - Duration::from_secs(1)).await;
+    let count = watching.len();
+    let began = Instant::now();
+    tokio::time::sleep(WATCH).await;
     let after = server.memory()?;
+    stop.cancel();
     let mut all = Vec::new();
     for watch in watching {
-        all.extend(watch.await??);
+        // What came while sockets were still being opened tells of that.
+        all.extend(watch.await??.into_iter().filter(|(at, _)| *at >= began).map(|(_, lag)| lag));
     }
     anyhow::ensure!(all.len() >= count * 5, "only {} lines came to {count} sockets", all.len());
     all.sort_by(f64::total_cmp);
@@ -183,14 +201,15 @@ pub(super) async fn sessions(server: &Server) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
-async fn lags(mut terminal: Terminal, until: Instant) -> anyhow::Result<Vec<f64>> {
+/// When each line came, and how late.
+async fn lags(mut terminal: Terminal, stop: CancellationToken) -> anyhow::Result<Vec<(Instant, f64)>> {
     let mut lags = Vec::new();
-    while let Ok(output) = tokio::time::timeout_at(until, terminal.output()).await {
+    while let Some(output) = stop.run_until_cancelled(terminal.output()).await {
         let output = output?.context("the output ended early")?;
         let now = std::time::UNIX_EPOCH.elapsed()?.as_secs_f64();
         let text = String::from_utf8_lossy(&output);
         if let Some(written) = text.split(' ').next().and_then(|word| word.parse::<f64>().ok()) {
-            lags.push((now - written) * 1000.0);
+            lags.push((Instant::now(), (now - written) * 1000.0));
         }
     }
     Ok(lags)

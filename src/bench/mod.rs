@@ -1,7 +1,8 @@
 //! `playhouse bench`: the figures of docs/PERFORMANCE.md, each beside a minimal bridge in the same run.
 //!
 //! The bridge ([`bridge`]) is one axum WebSocket to one PTY and nothing else: what any browser terminal costs at least
-//! on this machine. Both run as processes of their own and are measured by the same client ([`client`]), in turns.
+//! on this machine. Both run as processes of their own and are measured by the same client ([`client`]), in turns. An
+//! echo is also measured through the bridge in two processes, the relay: what keeping programs apart costs at least.
 
 pub mod bridge;
 mod client;
@@ -40,7 +41,7 @@ pub async fn run(only: &[String], insecure: bool) -> anyhow::Result<Vec<Figure>>
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|other| other == name);
     let server = server::Server::start(insecure).await?;
-    let bridge = server::Bridge::start().await?;
+    let bridge = server::Bridge::start(false).await?;
     let measured = measure(NAMES.iter().copied().filter(|name| wanted(name)), &server, &bridge).await;
     // Also when something broke: a server that is killed leaves its sandboxes running.
     server.stop().await?;

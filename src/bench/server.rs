@@ -151,7 +151,7 @@ impl Server {
     }
 }
 
-/// The bridge's process.
+/// The bridge's process, or the relay's.
 #[derive(Debug)]
 pub(super) struct Bridge {
     _child: Child,
@@ -159,9 +159,10 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) async fn start() -> anyhow::Result<Self> {
-        let mut child =
-            Command::new(this_program()?).arg("bridge").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    pub(super) async fn start(relayed: bool) -> anyhow::Result<Self> {
+        let mut command = Command::new(this_program()?);
+        command.arg("bridge").args(relayed.then_some("--relayed"));
+        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let port = first_line(&mut child).await?.trim().parse()?;
         Ok(Self { _child: child, port })
     }

@@ -84,7 +84,17 @@ pub enum Command {
     Openapi,
     /// Serve the plain bridge that `bench` measures beside
     #[command(hide = true)]
-    Bridge,
+    Bridge {
+        /// In two processes
+        #[arg(long)]
+        relayed: bool,
+    },
+    /// Run a line in the relayed bridge's other process
+    #[command(hide = true)]
+    BridgeEnd {
+        /// What the shell runs
+        line: String,
+    },
 }
 
 /// `token`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use playhouse_protocol::host::ToHost;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::own_host::OwnHost;
@@ -13,7 +13,9 @@ use crate::actors::{Node, sandbox::SandboxMessage};
 
 /// The reason that programs and sandboxes show which ended with their node.
 const REASON: &str = "node_stopped";
-/// How long sandboxes may take to be saved and ended.
+/// How long a host that runs may take to link and say what it holds: a node may stop right after its start.
+const LINK_WITHIN: Duration = Duration::from_secs(3);
+/// How long all that and saving and ending sandboxes may take.
 const SAVE_WITHIN: Duration = Duration::from_secs(8);
 /// How long those that could not be saved may take to be ended.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -22,11 +24,18 @@ const QUEUES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Saves and ends every sandbox of the host beside this node, and then the host.
 pub(crate) async fn end_sandboxes(node: &Node, host: &OwnHost) {
-    match node.host_entity().living().await {
+    let entity = node.host_entity();
+    let saved_by = Instant::now() + SAVE_WITHIN;
+    if host.exists() && !matches!(timeout(LINK_WITHIN, entity.here()).await, Ok(Ok(()))) {
+        tracing::warn!(
+            "the host has not said which sandboxes it holds; those unknown here run on, and the next node has them"
+        );
+    }
+    match entity.living().await {
         Ok(sandboxes) if sandboxes.is_empty() => {}
         Ok(sandboxes) => {
             tracing::info!(sandboxes = sandboxes.len(), "saving and ending the sandboxes");
-            if timeout(SAVE_WITHIN, end_all(node, &sandboxes, true)).await.is_err() {
+            if timeout_at(saved_by, end_all(node, &sandboxes, true)).await.is_err() {
                 tracing::warn!("some sandboxes could not be saved in time; ending them as they are");
                 if timeout(END_WITHIN, end_all(node, &sandboxes, false)).await.is_err() {
                     tracing::warn!("some sandboxes did not end in time; the next host removes them");

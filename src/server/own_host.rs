@@ -146,6 +146,11 @@ impl OwnHost {
         tracing::warn!(%status, last, log, "the host ended; starting it again");
     }
 
+    /// Whether there is a host, linked or not yet.
+    pub(crate) fn exists(&self) -> bool {
+        is_taken(&self.data_dir)
+    }
+
     /// Waits until the host has left, after it was told to.
     pub(crate) async fn left(&self) {
         match tokio::time::timeout(LEAVE_WITHIN, free(&self.data_dir)).await {

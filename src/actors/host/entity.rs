@@ -37,6 +37,11 @@ pub enum HostMessage {
     },
     /// A sandbox is over.
     Forget(Uuid),
+    /// Answered once the host is here.
+    Here {
+        /// By this.
+        reply: RpcReplyPort<()>,
+    },
     /// Which sandboxes are not over, as far as is known here.
     Living {
         /// Their ids.
@@ -64,6 +69,14 @@ impl HostRef {
     /// Forgets a sandbox that is over.
     pub async fn forget(&self, sandbox: Uuid) {
         self.tell(HostMessage::Forget(sandbox)).await;
+    }
+
+    /// Waits until the host is here and has said what it holds.
+    ///
+    /// # Errors
+    /// When the host's actor can't be asked, or the host does not come.
+    pub async fn here(&self) -> Result<(), CallError> {
+        self.call(|reply| HostMessage::Here { reply }).await
     }
 
     /// The sandboxes that are not over, as far as is known here: a node that stops ends them.
@@ -99,6 +112,8 @@ struct State {
     /// What the host held when it last came, and what happened since; `None` while it is away.
     held: Option<BTreeMap<Uuid, Option<EndCause>>>,
     registered: BTreeSet<Uuid>,
+    /// Those who wait for the host.
+    waiting: Vec<RpcReplyPort<()>>,
 }
 
 impl State {
@@ -109,6 +124,14 @@ impl State {
                 tracing::warn!(%error, "a sandbox was not told of its host");
             }
         });
+    }
+
+    /// Tells those who wait for the host that it is here.
+    fn answer(&mut self) {
+        for reply in self.waiting.drain(..) {
+            // Whoever no longer waits needs no answer.
+            let _ = reply.send(());
+        }
     }
 }
 
@@ -121,7 +144,7 @@ impl Actor for HostActor {
     type Arguments = Node;
 
     async fn pre_start(&self, _: ActorRef<HostMessage>, node: Node) -> Result<State, ActorProcessingErr> {
-        Ok(State { node, held: None, registered: BTreeSet::new() })
+        Ok(State { node, held: None, registered: BTreeSet::new(), waiting: Vec::new() })
     }
 
     async fn handle(
@@ -146,6 +169,12 @@ impl Actor for HostActor {
             HostMessage::Forget(sandbox) => {
                 state.registered.remove(&sandbox);
             }
+            HostMessage::Here { reply } => {
+                state.waiting.push(reply);
+                if state.held.is_some() {
+                    state.answer();
+                }
+            }
             HostMessage::Living { reply } => {
                 // Whoever no longer waits needs no answer.
                 let _ = reply.send(state.registered.iter().copied().collect());
@@ -165,6 +194,7 @@ impl Actor for HostActor {
                     state.tell(id, SandboxMessage::HostUp { held: held.get(&id).cloned() });
                 }
                 state.held = Some(held);
+                state.answer();
             }
             HostMessage::Frame(FromHost::Done { command_id, result }) => {
                 if let Some(sandbox) = state.node.host.settle(command_id) {

@@ -56,6 +56,25 @@ fn a_workspace_deleted_while_the_host_is_dead_has_its_sandbox_ended_when_it_come
 }
 
 #[test]
+fn a_stop_right_after_a_start_ends_what_the_node_before_has_left_running() {
+    on_own(&[], async |arena| {
+        let server = arena.server();
+        let (_, pid, cgroups) = occupied(&arena.workspace().await).await;
+        let host = server.host_pid().await;
+        server.kill_serve();
+        // So that it says what it holds only when the next node is stopping already.
+        assert!(os::kill(host, libc::SIGSTOP));
+        let before = server.log_length();
+        server.start_again();
+        server.signal(libc::SIGTERM);
+        wait::until("the stop to begin", async || server.log_tail(before, 50).contains("stopping").then_some(())).await;
+        assert!(os::kill(host, libc::SIGCONT));
+        assert_eq!(server.exited(), Some(0));
+        is_gone(pid, &cgroups).await;
+    });
+}
+
+#[test]
 fn after_kills_and_an_orderly_end_nothing_is_left_of_any_sandbox() {
     on_own(&[], async |arena| {
         let server = arena.server();
