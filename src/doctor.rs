@@ -148,7 +148,8 @@ fn in_words(findings: &Findings) -> String {
         // Writing to a string can't fail.
         let _ = writeln!(text, "{mark} {words}");
     };
-    line("✓", format!("cgroups: {}", findings.cgroups.unwrap_or("none")));
+    let mark = if findings.cgroups.is_some() { "✓" } else { "✗" };
+    line(mark, format!("cgroups: {}", findings.cgroups.unwrap_or("none")));
     for lack in &findings.missing {
         line("✗", format!("missing: {}\n    {}", lack.what, lack.how));
     }

@@ -82,7 +82,7 @@ async fn bridge(socket: WebSocket, command: &str) -> anyhow::Result<()> {
 async fn relay(socket: WebSocket, command: &str) -> anyhow::Result<()> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut child = Command::new(std::env::current_exe()?)
-        .args(["bridge-end", command])
+        .args(["relay-end", command])
         .stdin(OwnedFd::from(theirs.into_std()?))
         .kill_on_drop(true)
         .spawn()?;

@@ -231,10 +231,10 @@ pub(super) async fn slow_reader(server: &Server) -> anyhow::Result<Vec<Figure>> 
     within("the flood", 60, reader.until("0")).await?;
     // Let the log's buffers and the flood's own costs settle before the stuck socket comes.
     drain(&mut reader, 4_000_000).await?;
-    let before = server.memory()?;
-    let url = server.stream_url(ran.sandbox).await?;
-    let stuck = Terminal::at_playhouse(url, ran.process).await?;
     drop(reader);
+    let url = server.stream_url(ran.sandbox).await?;
+    let before = server.memory()?;
+    let stuck = Terminal::at_playhouse(url, ran.process).await?;
     let mut beside = Vec::new();
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(5) {

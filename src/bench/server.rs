@@ -161,7 +161,7 @@ pub(super) struct Bridge {
 impl Bridge {
     pub(super) async fn start(relayed: bool) -> anyhow::Result<Self> {
         let mut command = Command::new(this_program()?);
-        command.arg("bridge").args(relayed.then_some("--relayed"));
+        command.arg(if relayed { "relay" } else { "bridge" });
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let port = first_line(&mut child).await?.trim().parse()?;
         Ok(Self { _child: child, port })

@@ -84,14 +84,13 @@ pub enum Command {
     Openapi,
     /// Serve the plain bridge that `bench` measures beside
     #[command(hide = true)]
-    Bridge {
-        /// In two processes
-        #[arg(long)]
-        relayed: bool,
-    },
-    /// Run a line in the relayed bridge's other process
+    Bridge,
+    /// Serve the same in two processes
     #[command(hide = true)]
-    BridgeEnd {
+    Relay,
+    /// Run a line in the relay's other process
+    #[command(hide = true)]
+    RelayEnd {
         /// What the shell runs
         line: String,
     },
@@ -326,7 +325,7 @@ pub struct DoctorArgs {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Which benchmarks; all when left out
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(crate::bench::NAMES))]
     pub only: Vec<String>,
     /// Measure without any isolation
     #[arg(long, action = ArgAction::SetTrue)]

@@ -2,7 +2,12 @@
 //!
 //! Every layer is a set of texts under the same names, so that a value means the same wherever it was written.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fmt,
+    path::Path,
+};
 
 use clap::{ArgMatches, parser::ValueSource};
 use figment::{
@@ -144,17 +149,25 @@ impl Layers {
 
     /// Puts the environment over what is there. Only our settings' names are looked at: other variables that begin
     /// alike belong to someone else.
-    pub fn environment(&mut self, variable: impl Fn(&str) -> Option<String>) {
+    ///
+    /// # Errors
+    /// A value that is no UTF-8: the rest of it would mean something else.
+    pub fn environment(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<(), String> {
         for key in KEYS {
             let name = format!("PLAYHOUSE_{}", key.name.to_ascii_uppercase());
-            if let Some(text) = variable(&name) {
+            if let Some(value) = variable(&name) {
+                let text = value.into_string().map_err(|value| no_text(&name, &value))?;
                 self.set(key, text, Origin::Environment(name));
             }
         }
+        Ok(())
     }
 
     /// Puts the flags of a command line over what is there.
-    pub fn flags(&mut self, matches: &ArgMatches) {
+    ///
+    /// # Errors
+    /// A value that is no UTF-8.
+    pub fn flags(&mut self, matches: &ArgMatches) -> Result<(), String> {
         let mut level = Some(matches);
         while let Some(matches) = level {
             for key in KEYS {
@@ -164,12 +177,15 @@ impl Layers {
                 if given && key.switch {
                     self.set(key, matches.get_flag(key.name).to_string(), Origin::Flag);
                 } else if given && let Some(values) = matches.get_raw(key.name) {
-                    let texts: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
-                    self.set(key, texts.join(","), Origin::Flag);
+                    let flag = format!("--{}", key.name.replace('_', "-"));
+                    let texts: Result<Vec<_>, _> =
+                        values.map(|value| value.to_str().ok_or_else(|| no_text(&flag, value))).collect();
+                    self.set(key, texts?.join(","), Origin::Flag);
                 }
             }
             level = matches.subcommand().map(|(_, matches)| matches);
         }
+        Ok(())
     }
 
     /// A setting as it was written, if it was.
@@ -177,6 +193,10 @@ impl Layers {
     pub fn get(&self, name: &str) -> Option<&Written> {
         self.0.get(name)
     }
+}
+
+fn no_text(name: &str, value: &OsStr) -> String {
+    format!("{name} is no UTF-8: {}", value.display())
 }
 
 fn written(value: &Value) -> Option<String> {
@@ -220,12 +240,14 @@ mod tests {
             .expect("fine");
         assert_eq!(origin_and_text(&layers, "listen"), ("file f.toml".into(), "a:1".into()));
         assert_eq!(origin_and_text(&layers, "no_host"), ("file f.toml".into(), "true".into()));
-        layers.environment(|name| match name {
-            "PLAYHOUSE_LISTEN" => Some("b:2".into()),
-            "PLAYHOUSE_MAX_UPLOAD" => Some("2MiB".into()),
-            _ => None,
-        });
-        layers.flags(&matches(&["serve", "--listen", "c:3", "--insecure-no-sandbox"]));
+        layers
+            .environment(|name| match name {
+                "PLAYHOUSE_LISTEN" => Some("b:2".into()),
+                "PLAYHOUSE_MAX_UPLOAD" => Some("2MiB".into()),
+                _ => None,
+            })
+            .expect("texts");
+        layers.flags(&matches(&["serve", "--listen", "c:3", "--insecure-no-sandbox"])).expect("texts");
         assert_eq!(origin_and_text(&layers, "listen"), ("flag".into(), "c:3".into()));
         assert_eq!(origin_and_text(&layers, "max_upload"), ("environment PLAYHOUSE_MAX_UPLOAD".into(), "2MiB".into()));
         assert_eq!(origin_and_text(&layers, "max_sockets"), ("file f.toml".into(), "5".into()));
@@ -238,7 +260,7 @@ mod tests {
         let mut layers = Layers::defaults();
         layers.toml("egress_allow = [\"a\", \"b=1.2.3.4:5\"]", "f").expect("fine");
         assert_eq!(origin_and_text(&layers, "egress_allow").1, "a,b=1.2.3.4:5");
-        layers.flags(&matches(&["serve", "--egress-allow", "c,d", "--egress-allow", "e"]));
+        layers.flags(&matches(&["serve", "--egress-allow", "c,d", "--egress-allow", "e"])).expect("texts");
         assert_eq!(origin_and_text(&layers, "egress_allow").1, "c,d,e");
     }
 
@@ -254,7 +276,8 @@ mod tests {
     #[test]
     fn every_flag_that_is_a_setting_has_its_key() {
         // Flags that belong to one command and not to the configuration.
-        let own = ["config", "user", "org", "tier", "ttl", "probe", "node_name", "out", "help", "version", "only"];
+        let own =
+            ["config", "user", "org", "tier", "ttl", "probe", "node_name", "out", "help", "version", "only", "line"];
         fn walk(command: &clap::Command, own: &[&str]) {
             for argument in command.get_arguments() {
                 let id = argument.get_id().as_str();
@@ -269,5 +292,19 @@ mod tests {
             }
         }
         walk(&Cli::command(), &own);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_and_not_taken_for_something_like_it() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let odd = OsStr::from_bytes(b"a\xff");
+        let error = Layers::defaults()
+            .environment(|name| (name == "PLAYHOUSE_DATA_DIR").then(|| odd.to_owned()))
+            .expect_err("refused");
+        assert!(error.starts_with("PLAYHOUSE_DATA_DIR is no UTF-8: a"), "{error}");
+        let arguments = [OsStr::new("playhouse"), OsStr::new("serve"), OsStr::new("--data-dir"), odd];
+        let given = Cli::command().try_get_matches_from(arguments).expect("arguments");
+        let error = Layers::defaults().flags(&given).expect_err("refused");
+        assert!(error.starts_with("--data-dir is no UTF-8: a"), "{error}");
     }
 }

@@ -39,8 +39,8 @@ pub fn invocation() -> Result<Invocation, ConfigError> {
     if let Some(file) = &cli.common.config {
         layers.file(file).map_err(ConfigError)?;
     }
-    layers.environment(|name| std::env::var(name).ok());
-    layers.flags(&matches);
+    layers.environment(|name| std::env::var_os(name)).map_err(ConfigError)?;
+    layers.flags(&matches).map_err(ConfigError)?;
     let settings = Settings::read(&layers, &Machine::this());
     Ok(Invocation { command: cli.command, layers, settings })
 }

@@ -260,10 +260,12 @@ mod tests {
 
     fn settings(values: &[(&str, &str)]) -> Result<Settings, ConfigError> {
         let mut layers = Layers::defaults();
-        layers.environment(|name| {
-            let name = name.strip_prefix("PLAYHOUSE_").expect("ours").to_ascii_lowercase();
-            values.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        });
+        layers
+            .environment(|name| {
+                let name = name.strip_prefix("PLAYHOUSE_").expect("ours").to_ascii_lowercase();
+                values.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into())
+            })
+            .expect("texts");
         let machine = Machine { name: "box".into(), data_home: None, home: Some("/home/ada".into()) };
         Settings::read(&layers, &machine)
     }

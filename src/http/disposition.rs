@@ -19,7 +19,16 @@ pub fn attachment(name: &str) -> HeaderValue {
 /// that are not ASCII as `filename*` alone.
 pub fn exact_name(headers: &HeaderMap) -> Option<String> {
     let value = std::str::from_utf8(headers.get(header::CONTENT_DISPOSITION)?.as_bytes()).ok()?;
-    value.split(';').find_map(|parameter| {
+    let mut quoted = false;
+    let mut escaped = false;
+    // A `;` between quotes belongs to the value.
+    let ends = |c: char| {
+        let ends = c == ';' && !quoted;
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && quoted && !escaped;
+        ends
+    };
+    value.split(ends).find_map(|parameter| {
         let (key, value) = parameter.trim().split_once('=')?;
         let (charset, rest) = value.split_once('\'')?;
         let (_language, escaped) = rest.split_once('\'')?;
@@ -53,7 +62,10 @@ mod tests {
         };
         assert_eq!(name("form-data; name=f; filename*=utf-8''%C3%BC%2Fb.txt").as_deref(), Some("ü/b.txt"));
         assert_eq!(name("form-data; name=f; FileName*=UTF-8'de'a").as_deref(), Some("a"));
-        for none in ["form-data; filename=\"a\"", "form-data; filename*=latin1''%FC", "form-data; filename*=utf-8''%FC"]
+        assert_eq!(name("form-data; name=\"a\\\";b\"; filename*=utf-8''c").as_deref(), Some("c"));
+        let quoted = "form-data; filename=\"a;filename*=utf-8''b\"";
+        for none in
+            [quoted, "form-data; filename=\"a\"", "form-data; filename*=latin1''%FC", "form-data; filename*=utf-8''%FC"]
         {
             assert_eq!(name(none), None, "{none}");
         }

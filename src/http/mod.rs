@@ -41,7 +41,11 @@ pub use admin::describe_metrics;
 pub use app::App;
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
-use tower_http::catch_panic::CatchPanicLayer;
+use std::time::Duration;
+use tower_http::{catch_panic::CatchPanicLayer, timeout::RequestBodyTimeoutLayer};
+
+/// How long a client may be silent in the middle of a request's body.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// The layers that every answer passes, the outermost last.
 fn layered(router: Router<App>, app: &App) -> Router {
@@ -52,6 +56,7 @@ fn layered(router: Router<App>, app: &App) -> Router {
         .layer(middleware::from_fn_with_state(app.clone(), auth::refuse_cross_site))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(leftover::drain))
+        .layer(RequestBodyTimeoutLayer::new(BODY_WITHIN))
         .layer(middleware::from_fn(problem::render))
         .layer(middleware::from_fn(headers::secure))
         .layer(middleware::from_fn(observe::observe))

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,7 +19,10 @@ use crate::{
     cluster::Region,
     config::Settings,
     http::tokens::Keys,
-    store::{Retention, Store, StoreOpenError, metadata::OpenError},
+    store::{
+        Retention, Store, StoreOpenError,
+        metadata::{OpenError, file_in},
+    },
 };
 
 /// How often a store that another process has open is tried again.
@@ -27,11 +30,28 @@ const RETRY: Duration = Duration::from_millis(50);
 /// Output kept of a whole workspace, in process shares.
 const PROCESSES_A_WORKSPACE: u64 = 8;
 
-/// The data directory as an absolute path, made (for its owner alone) if need be.
+/// The data directory as an absolute path, for its owner alone, made if need be.
 pub(crate) fn data_dir(settings: &Settings) -> Result<PathBuf, Failure> {
     let dir = &settings.data_dir;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.and_then(|()| dir.canonicalize()).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))
+    private(dir).map_err(|error| Failure::failed(format!("{}: {error}", dir.display())))
+}
+
+/// One that was there and holds other things too stays as it is: it may be one that everybody needs.
+fn private(dir: &Path) -> io::Result<PathBuf> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let dir = dir.canonicalize()?;
+    let metadata = dir.metadata()?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        let ours = metadata.uid() == rustix::process::geteuid().as_raw();
+        let shown = dir.display();
+        if ours && (file_in(&dir).exists() || fs::read_dir(&dir)?.next().is_none()) {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+            tracing::info!("{shown} is closed to others now: it holds secrets");
+        } else {
+            tracing::warn!("others can look into {shown}, which holds secrets: it should have mode 0700");
+        }
+    }
+    Ok(dir)
 }
 
 /// The key that signs tokens.
@@ -114,4 +134,28 @@ pub(crate) fn url_of(address: io::Result<std::net::SocketAddr>) -> Result<String
         address.set_ip(if address.is_ipv4() { [127, 0, 0, 1].into() } else { std::net::Ipv6Addr::LOCALHOST.into() });
     }
     Ok(format!("http://{address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_is_closed_to_others_unless_it_holds_other_things() {
+        let parent = tempfile::tempdir().expect("a directory");
+        let mode = |dir: &Path| dir.metadata().expect("it is there").permissions().mode() & 0o777;
+        let open = |name: &str, holds: Option<&str>| {
+            let dir = parent.path().join(name);
+            fs::create_dir(&dir).expect("made");
+            fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("set");
+            if let Some(file) = holds {
+                fs::write(dir.join(file), "").expect("written");
+            }
+            mode(&private(&dir).expect("a directory"))
+        };
+        assert_eq!(mode(&private(&parent.path().join("new/one")).expect("a directory")), 0o700);
+        assert_eq!(open("empty", None), 0o700);
+        assert_eq!(open("used", Some("metadata.redb")), 0o700);
+        assert_eq!(open("shared", Some("other")), 0o755);
+    }
 }

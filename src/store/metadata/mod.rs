@@ -11,6 +11,7 @@ use uuid::Uuid;
 mod embedded;
 mod error;
 
+pub use embedded::file_in;
 pub use error::{ActivateError, CommitError, OpenError, StoreError};
 
 use embedded::Embedded;

@@ -142,7 +142,8 @@ impl Embedded {
     }
 }
 
-fn file_in(dir: &Path) -> PathBuf {
+/// Where a data directory's metadata lies.
+pub fn file_in(dir: &Path) -> PathBuf {
     dir.join("metadata.redb")
 }
 
