@@ -147,8 +147,8 @@ export class Api {
     return this.#all(`/api/workspaces/${workspace}/files`, (path) => this.#again(workspace, path));
   }
 
-  createFile(workspace: string, path: string, isDirectory: boolean): Promise<FileEntry> {
-    const json: NewFile = isDirectory ? { path, is_directory: true } : { path, content: "" };
+  createFile(workspace: string, path: string, isDirectory: boolean, content = ""): Promise<FileEntry> {
+    const json: NewFile = isDirectory ? { path, is_directory: true } : { path, content };
     return this.#json("POST", `/api/workspaces/${workspace}/files`, { json });
   }
 

@@ -19,8 +19,8 @@ export function EditorPane(props: { bench: Workbench }) {
     const shown = shownId();
     // After the tab's own rendering, so that the editor measures itself where it will stand.
     queueMicrotask(() => {
-      props.bench.documents.show(shown);
-      if (shown !== null && state().dialog === null) props.bench.documents.focus();
+      const another = props.bench.documents.show(shown);
+      if (another && state().dialog === null) props.bench.documents.focus();
     });
   });
   return (
@@ -78,7 +78,21 @@ function Stale(props: { bench: Workbench; tab: OpenFile }) {
       </Show>
       <Show when={props.tab.stale === "removed"}>
         <div class="bar bar-warn" role="status">
-          This file was deleted. Saving makes it anew.
+          <span class="grow">
+            This file was deleted.{props.tab.dirty && mayEdit(props.bench.state) ? " Saving makes it anew." : ""}
+          </span>
+          <Show when={mayEdit(props.bench.state) && props.tab.unreadable === null}>
+            <button
+              type="button"
+              class="button small"
+              onClick={() => void props.bench.files.overwrite(props.tab.fileId, null)}
+            >
+              Make it anew
+            </button>
+          </Show>
+          <button type="button" class="button small" onClick={() => props.bench.files.close(props.tab.fileId)}>
+            Close
+          </button>
         </div>
       </Show>
     </>

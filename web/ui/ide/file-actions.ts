@@ -1,6 +1,8 @@
 /** What a person can do with files. */
 
-import type { FileEntry } from "../../core/api-types.ts";
+import { batch } from "solid-js";
+import type { FileContent, FileEntry } from "../../core/api-types.ts";
+import { successor } from "../../core/model/files.ts";
 import type { Tab } from "../../core/model/state.ts";
 import { join, parent, pathError, resolve } from "../../core/paths.ts";
 import { Problem, sentence, Unreachable } from "../../core/problem.ts";
@@ -33,11 +35,8 @@ export class FileActions {
         if (activate) dispatch({ type: "tab_active", fileId });
         return;
       }
-      let unreadable: string | null = null;
-      if (file.is_directory || file.symlink_target !== null) unreadable = "This is a link, not a file.";
-      else if (file.content === null) unreadable = `This file is too large for the editor: ${sizeText(file.size)}.`;
-      else if (file.encoding === "base64") unreadable = `This file is no text. It has ${sizeText(file.size)}.`;
-      else this.#documents.open(file.id, file.path, file.content);
+      const unreadable = whyUnreadable(file);
+      if (unreadable === null) this.#documents.open(file.id, file.path, file.content ?? "");
       dispatch({ type: "tab_opened", file: withoutContent(file), unreadable, activate });
     });
   }
@@ -80,13 +79,33 @@ export class FileActions {
       return;
     }
     const snapshot = this.#documents.snapshot(fileId);
+    if (snapshot === null) return;
     await attempt(this.#context, async () => {
-      const file = await api.createFile(workspaceId, tab.path, false);
-      const saved = snapshot === null ? file : await api.saveFile(file.id, snapshot.text, file.etag);
-      this.#close(fileId);
-      dispatch({ type: "files_written", files: [saved] });
-      await this.open(saved.id);
+      try {
+        const made = await api.createFile(workspaceId, tab.path, false, snapshot.text);
+        batch(() => {
+          this.adopt(fileId, made.id);
+          dispatch({ type: "files_written", files: [made] });
+          const dirty = this.#documents.markSaved(made.id, snapshot.doc);
+          dispatch({ type: "tab_loaded", fileId: made.id, etag: made.etag, dirty });
+        });
+      } catch (error) {
+        if (!(error instanceof Problem) || error.code !== "path_exists") throw error;
+        // It came back before the page was told.
+        dispatch({ type: "file_list", files: await api.files(workspaceId) });
+        const there = successor(this.#context.state(), tab);
+        if (there === undefined) throw error;
+        this.adopt(fileId, there.id);
+        await this.#conflict(there.id, false);
+      }
     });
+  }
+
+  /** The text of a removed file is from now on that of the file that took its place. */
+  adopt(fileId: string, by: string): void {
+    if (this.#tab(fileId) === undefined || this.#tab(by) !== undefined) return;
+    this.#documents.adopt(fileId, by);
+    this.#context.dispatch({ type: "tab_adopted", fileId, by });
   }
 
   /** The server's text wins. */
@@ -95,13 +114,12 @@ export class FileActions {
     if (this.#context.state().dialog?.kind === "conflict") dispatch({ type: "dialog", dialog: null });
     await attempt(this.#context, async () => {
       const file = await api.file(fileId);
-      if (file.content === null || file.encoding === "base64") {
-        this.#close(fileId);
-        return;
-      }
-      this.#documents.replace(fileId, file.content);
+      const unreadable = whyUnreadable(file);
+      if (unreadable === null) this.#documents.replace(fileId, file.content ?? "");
+      else this.#documents.close(fileId);
       dispatch({ type: "files_written", files: [withoutContent(file)] });
-      dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty: this.#documents.isDirty(fileId) });
+      const dirty = this.#documents.isDirty(fileId);
+      dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty, ...(unreadable === null ? {} : { unreadable }) });
     });
   }
 
@@ -232,6 +250,13 @@ function refusal(failure: unknown, path: string): string {
   if (failure.code === "generated_folder")
     return `${path} lies in a folder that programs make in the sandbox. Make it in a terminal.`;
   return sentence(failure);
+}
+
+/** Why the editor can't show a file; null where it can. */
+function whyUnreadable(file: FileContent): string | null {
+  if (file.is_directory || file.symlink_target !== null) return "This is a link, not a file.";
+  if (file.content === null) return `This file is too large for the editor: ${sizeText(file.size)}.`;
+  return file.encoding === "base64" ? `This file is no text. It has ${sizeText(file.size)}.` : null;
 }
 
 function withoutContent<T extends FileEntry>(file: T): FileEntry {

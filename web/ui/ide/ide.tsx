@@ -65,11 +65,11 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
               <aside class="side" aria-label="Files and processes">
                 <FileTree bench={bench} />
                 <ProcessList bench={bench} />
-                <Splitter label="Width of the side bar" axis="x" property="--side" initial={260} least={160} />
+                <Splitter label="Width of the side bar" axis="x" property="--side" least={160} />
               </aside>
               <main class="work" data-layout>
                 <EditorPane bench={bench} />
-                <Splitter label="Height of the terminals" axis="y" property="--terminals" initial={280} least={90} />
+                <Splitter label="Height of the terminals" axis="y" property="--terminals" least={90} />
                 <TerminalPane bench={bench} />
               </main>
             </div>

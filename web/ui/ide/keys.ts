@@ -26,7 +26,8 @@ export function useKeys(bench: Workbench): void {
     if (act === null) return;
     event.preventDefault();
     event.stopPropagation();
-    act();
+    // Held, they would start a program many times a second.
+    if (!event.repeat) act();
   };
   // Before the editor sees them: it has meanings of its own for some.
   onMount(() => window.addEventListener("keydown", onKey, { capture: true }));

@@ -3,6 +3,7 @@
 import { createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { SandboxStatus, Workspace } from "../../core/api-types.ts";
+import { successor } from "../../core/model/files.ts";
 import { reduce } from "../../core/model/reduce.ts";
 import { hasEnded, sandboxState } from "../../core/model/sandbox.ts";
 import {
@@ -38,6 +39,7 @@ export class Workbench {
   /** Sandboxes that the stream said are over, whatever an older answer says. */
   readonly #ended = new Set<string>();
   readonly #reloading = new Set<string>();
+  #running = false;
   #accessAsked = Number.NEGATIVE_INFINITY;
   /** What was open before a reload is open again, so what is open now may be remembered instead. */
   #restored = false;
@@ -213,9 +215,15 @@ export class Workbench {
     }
   }
 
-  /** What the Run button does. */
+  /** What the Run button does. A second click before the first has done its work is the same one. */
   async saveAndRun(): Promise<void> {
-    if (await this.files.saveAll()) await this.runs.runActive();
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      if (await this.files.saveAll()) await this.runs.runActive();
+    } finally {
+      this.#running = false;
+    }
   }
 
   /** Tries at once to connect again. */
@@ -267,6 +275,17 @@ export class Workbench {
         this.runs.syncAllWritable();
       }),
     );
+    // An open file's name decides its language, and what it is called for those who don't see it.
+    createEffect(() => {
+      for (const tab of state().tabs) this.documents.rename(tab.fileId, tab.path);
+    });
+    // What was removed and has come back is the same file to whoever has it open.
+    createEffect(() => {
+      for (const tab of state().tabs) {
+        const file = successor(state(), tab);
+        if (file !== undefined) this.files.adopt(tab.fileId, file.id);
+      }
+    });
     // A clean open file follows the server's text.
     createEffect(() => {
       for (const tab of state().tabs) {
