@@ -68,7 +68,15 @@ export function EditorPane(props: { bench: Workbench }) {
 function Stale(props: { bench: Workbench; tab: OpenFile }) {
   return (
     <>
-      <Show when={props.tab.stale === "changed" && props.tab.dirty}>
+      <Show when={props.tab.dirty && !mayEdit(props.bench.state)}>
+        <div class="bar bar-warn" role="status">
+          <span class="grow">You may only watch this workspace now. What you wrote here is not saved.</span>
+          <button type="button" class="button small" onClick={() => props.bench.files.keepCopy(props.tab.fileId)}>
+            Keep a copy
+          </button>
+        </div>
+      </Show>
+      <Show when={props.tab.stale === "changed" && props.tab.dirty && mayEdit(props.bench.state)}>
         <div class="bar bar-warn" role="status">
           <span class="grow">Somebody else changed this file. Saving asks which text wins.</span>
           <button type="button" class="button small" onClick={() => void props.bench.files.compare(props.tab.fileId)}>

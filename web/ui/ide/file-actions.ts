@@ -4,10 +4,11 @@ import { batch } from "solid-js";
 import type { FileContent, FileEntry } from "../../core/api-types.ts";
 import { successor } from "../../core/model/files.ts";
 import type { Tab } from "../../core/model/state.ts";
-import { join, parent, pathError, resolve } from "../../core/paths.ts";
+import { basename, join, parent, pathError, resolve } from "../../core/paths.ts";
 import { Problem, sentence, Unreachable } from "../../core/problem.ts";
 import { sizeText } from "../../core/size.ts";
 import type { Documents } from "../editor/documents.ts";
+import { saveText } from "../save-text.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
 
@@ -15,6 +16,8 @@ export class FileActions {
   readonly #context: IdeContext;
   readonly #documents: Documents;
   readonly #saving = new Map<string, Promise<boolean>>();
+  /** Counts the files that were to be opened in front. */
+  #asked = 0;
 
   constructor(context: IdeContext, documents: Documents) {
     this.#context = context;
@@ -28,16 +31,21 @@ export class FileActions {
       if (activate) dispatch({ type: "tab_active", fileId });
       return;
     }
+    if (activate) this.#asked += 1;
+    const turn = this.#asked;
+    const before = state().activeFile;
     await attempt(this.#context, async () => {
       const file = await api.file(fileId);
+      // On a slow network somebody may have gone elsewhere meanwhile, and stays there.
+      const front = activate && turn === this.#asked && state().activeFile === before;
       // Asked for twice at once: the text that is open already may have been edited since.
       if (state().tabs.some((tab) => tab.fileId === fileId)) {
-        if (activate) dispatch({ type: "tab_active", fileId });
+        if (front) dispatch({ type: "tab_active", fileId });
         return;
       }
       const unreadable = whyUnreadable(file);
       if (unreadable === null) this.#documents.open(file.id, file.path, file.content ?? "");
-      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable, activate });
+      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable, activate: front });
     });
   }
 
@@ -123,6 +131,12 @@ export class FileActions {
     });
   }
 
+  /** Keeps the text of an open file on the person's own machine; from then on it is no loss. */
+  keepCopy(fileId: string): void {
+    const [tab, snapshot] = [this.#tab(fileId), this.#documents.snapshot(fileId)];
+    if (tab !== undefined && snapshot !== null) saveText(basename(tab.path), snapshot.text);
+  }
+
   /** Closes a tab; one with unsaved text asks first, unless `discard`. */
   close(fileId: string, discard = false): void {
     if (!discard && this.#tab(fileId)?.dirty) {
@@ -160,6 +174,10 @@ export class FileActions {
     const path = resolve("/", typed);
     const error = pathError(path);
     if (error !== null) return error;
+    if (path === file.path) {
+      this.#context.dispatch({ type: "dialog", dialog: null });
+      return null;
+    }
     try {
       const moved = await this.#context.api.moveFile(file.id, path);
       this.#context.dispatch({ type: "files_written", files: [moved] });
@@ -203,6 +221,7 @@ export class FileActions {
         this.#forget(new NotSaved(tab.path).message);
       } catch (error) {
         if (error instanceof Unreachable) throw new NotSaved(tab.path);
+        if (error instanceof Problem && error.code === "not_permitted") throw new MayNot(tab.path);
         if (!(error instanceof Problem) || (error.status !== 412 && error.status !== 404)) throw error;
         await this.#conflict(fileId, error.status === 404);
       }
@@ -240,6 +259,13 @@ export class FileActions {
 class NotSaved extends Error {
   constructor(path: string) {
     super(`${path} is not saved: the server can't be reached. Ctrl+S tries again.`);
+  }
+}
+
+/** The right to edit was taken away meanwhile. */
+class MayNot extends Error {
+  constructor(path: string) {
+    super(`${path} is not saved: you may only watch this workspace now. Ask its owner, or keep a copy.`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { createEffect, createMemo, createSignal, Match, on, onCleanup, onMount, Show, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, For, Match, on, onCleanup, onMount, Show, Switch } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { Me } from "../../core/api-types.ts";
 import { workspaceOf } from "../../core/model/state.ts";
@@ -43,6 +43,7 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
               <img src="/icon.svg" alt="" width="48" height="48" />
               <h1>Not here</h1>
               <p role="alert">{text()}</p>
+              <Rescue bench={bench} />
               <a class="button" href="/" onClick={followInPage}>
                 All workspaces
               </a>
@@ -83,6 +84,27 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
   );
 }
 
+/** What was not saved when the workspace went is still here, and nowhere else. */
+function Rescue(props: { bench: Workbench }) {
+  const unsaved = () => props.bench.state.tabs.filter((tab) => tab.dirty);
+  return (
+    <Show when={unsaved().length > 0}>
+      <p>Not saved:</p>
+      <ul class="rescue" aria-label="Not saved">
+        <For each={unsaved().map((tab) => tab.fileId)}>
+          {(fileId) => (
+            <li>
+              <button type="button" class="button" onClick={() => props.bench.files.keepCopy(fileId)}>
+                Keep a copy of {props.bench.state.tabs.find((tab) => tab.fileId === fileId)?.path}
+              </button>
+            </li>
+          )}
+        </For>
+      </ul>
+    </Show>
+  );
+}
+
 /** A file that misses the tree must not be opened by the browser in the page's place. */
 function useDropGuard(): void {
   const onDrag = (event: DragEvent): void => {
@@ -98,8 +120,7 @@ function useDropGuard(): void {
 
 /** Nobody loses unsaved texts by a link, a step back or a closed window without being asked. */
 function useLeaveGuard(bench: Workbench): void {
-  const unsaved = (): boolean =>
-    bench.state.presence.kind === "open" && bench.state.tabs.some((tab) => tab.dirty || tab.saving);
+  const unsaved = (): boolean => bench.state.tabs.some((tab) => tab.dirty || tab.saving);
   const onUnload = (event: BeforeUnloadEvent): void => {
     if (unsaved()) event.preventDefault();
   };
@@ -107,7 +128,8 @@ function useLeaveGuard(bench: Workbench): void {
   onCleanup(() => window.removeEventListener("beforeunload", onUnload));
   onCleanup(
     guardLeaving((to) => {
-      if (!unsaved()) return true;
+      // There is nowhere left to save them.
+      if (!unsaved() || bench.state.presence.kind !== "open") return true;
       bench.context.dispatch({ type: "dialog", dialog: { kind: "leave", to } });
       return false;
     }),

@@ -11,6 +11,7 @@ export const KEYS: readonly (readonly [keys: string, what: string])[] = [
   ["Ctrl+P", "open a file by a few of its letters"],
   ["Ctrl+`", "go between editor and terminal"],
   ["Ctrl+F", "search in the file"],
+  ["Esc, then Tab", "leave the editor: Tab by itself indents"],
   ["Ctrl+Shift+F", "search in the terminal’s output"],
   ["Ctrl+Shift+C or V", "copy and paste in a terminal"],
   ["F2, Delete, Shift+F10", "rename, delete and more, in the file tree"],

@@ -58,9 +58,13 @@ export class Workbench {
       if (this.#stream.sandboxId === null && !document.hidden && workspaceOf(state()) !== null) void this.refresh();
     }, POLL_MS);
     window.addEventListener("pagehide", this.#remember);
+    window.addEventListener("online", this.#onOnline);
+    window.addEventListener("offline", this.#onOffline);
     onCleanup(() => {
       this.#remember();
       window.removeEventListener("pagehide", this.#remember);
+      window.removeEventListener("online", this.#onOnline);
+      window.removeEventListener("offline", this.#onOffline);
       clearInterval(poll);
       this.#stream.dispose();
       this.runs.dispose();
@@ -80,6 +84,7 @@ export class Workbench {
       const { files, ...workspace } = await api.workspace(workspaceId);
       dispatch({ type: "workspace", workspace });
       dispatch({ type: "file_list", files });
+      this.#reached(true);
       this.#join(workspace);
     } catch (error) {
       if (error instanceof Problem && error.status === 401) signedOut();
@@ -90,11 +95,23 @@ export class Workbench {
         });
       } else if (this.state.presence.kind === "loading") {
         dispatch({ type: "gone", why: sentence(error) });
-      } else if (!(error instanceof Unreachable)) {
+      } else if (error instanceof Unreachable) {
+        this.#reached(false);
+      } else {
         tell(this.context, error);
       }
     }
   });
+
+  /** Without a sandbox there is no stream to tell of a lost connection; asking for news does. */
+  #reached(reached: boolean): void {
+    const { connection, presence } = this.state;
+    if (presence.kind !== "open" || this.#stream.sandboxId !== null || reached === (connection === "off")) return;
+    this.context.dispatch({ type: "connection", connection: reached ? "off" : "reconnecting" });
+  }
+
+  readonly #onOnline = (): void => void this.refresh();
+  readonly #onOffline = (): void => this.#reached(false);
 
   readonly #listFiles = coalesce(async () => {
     const { api, dispatch, workspaceId } = this.context;
@@ -229,6 +246,7 @@ export class Workbench {
   /** Tries at once to connect again. */
   reconnect(): void {
     this.#stream.feed({ type: "retry" });
+    if (this.#stream.sandboxId === null) void this.refresh();
   }
 
   /** Makes a sandbox, or wakes the suspended one. */

@@ -1,8 +1,15 @@
-import { createEffect, type JSX } from "solid-js";
+import { createEffect, type JSX, onCleanup, onMount } from "solid-js";
 import { Icon } from "./icons.tsx";
 
 /** A row of tabs. Arrow keys move between them, Delete and the middle button close one. */
 export function TabList(props: { label: string; children: JSX.Element }) {
+  let list!: HTMLDivElement;
+  onMount(() => {
+    // The tab in front stays in sight in less room, too.
+    const observer = new ResizeObserver(() => show(list.querySelector('[aria-selected="true"]')));
+    observer.observe(list);
+    onCleanup(() => observer.disconnect());
+  });
   const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLElement }): void => {
     const tabs = [...event.currentTarget.querySelectorAll<HTMLElement>('[role="tab"]')];
     const at = tabs.indexOf(document.activeElement as HTMLElement);
@@ -22,6 +29,7 @@ export function TabList(props: { label: string; children: JSX.Element }) {
   };
   return (
     <div
+      ref={list}
       class="tab-list"
       role="tablist"
       aria-label={props.label}
@@ -50,7 +58,7 @@ export function Tab(props: {
   createEffect(() => {
     // Its words may come later than it does, and make it wider.
     void props.label;
-    if (props.selected) element.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (props.selected) show(element);
   });
   return (
     <div
@@ -87,6 +95,10 @@ export function Tab(props: {
       </span>
     </div>
   );
+}
+
+function show(tab: Element | null): void {
+  tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
 /** Closes a tab, and leaves the keyboard in the row, or beside it when that was the last. */
