@@ -80,7 +80,7 @@ export async function sharing(world: World, ide: IdePage): Promise<void> {
     await watching.replaceText("written by bob\n");
     world.steps.watch(page);
     await ide.button("Share").click();
-    await ide.dialog().getByRole("button", { name: "Remove bob" }).click();
+    await ide.dialog().getByRole("button", { name: "Revoke link" }).click();
     await watching.page.getByRole("heading", { name: "Not here" }).waitFor();
     await assertAccessible(watching.page, "access that is gone");
     const [copy] = await Promise.all([
