@@ -44,9 +44,14 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
               <h1>Not here</h1>
               <p role="alert">{text()}</p>
               <Rescue bench={bench} />
-              <a class="button" href="/" onClick={followInPage}>
-                All workspaces
-              </a>
+              <div class="placeholder-actions">
+                <button type="button" class="button" onClick={() => location.reload()}>
+                  Try again
+                </button>
+                <a class="button" href="/" onClick={followInPage}>
+                  All workspaces
+                </a>
+              </div>
             </main>
           )}
         </Match>
