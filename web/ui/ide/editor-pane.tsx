@@ -117,7 +117,7 @@ function FileTab(props: { bench: Workbench; fileId: string }) {
       label={tab()?.dirty ? `${name()} (unsaved)` : name()}
       title={tab()?.path}
       closeTitle="Close"
-      onSelect={() => props.bench.context.dispatch({ type: "tab_active", fileId: props.fileId })}
+      onSelect={() => props.bench.files.activate(props.fileId)}
       onClose={() => props.bench.files.close(props.fileId)}
     >
       <span class="dirty-mark" aria-hidden="true" hidden={!tab()?.dirty}>

@@ -16,7 +16,7 @@ export class FileActions {
   readonly #context: IdeContext;
   readonly #documents: Documents;
   readonly #saving = new Map<string, Promise<boolean>>();
-  /** Counts the files that were to be opened in front. */
+  /** Counts the files that a person wanted in front. */
   #asked = 0;
 
   constructor(context: IdeContext, documents: Documents) {
@@ -24,20 +24,30 @@ export class FileActions {
     this.#documents = documents;
   }
 
+  /** Whether a person has wanted any file in front. */
+  get asked(): boolean {
+    return this.#asked > 0;
+  }
+
+  /** Brings an open file to the front. */
+  activate(fileId: string): void {
+    this.#asked += 1;
+    this.#context.dispatch({ type: "tab_active", fileId });
+  }
+
   /** Opens a file, in front unless `activate` is false. */
   async open(fileId: string, activate = true): Promise<void> {
     const { api, dispatch, state } = this.#context;
     if (state().tabs.some((tab) => tab.fileId === fileId)) {
-      if (activate) dispatch({ type: "tab_active", fileId });
+      if (activate) this.activate(fileId);
       return;
     }
     if (activate) this.#asked += 1;
     const turn = this.#asked;
-    const before = state().activeFile;
     await attempt(this.#context, async () => {
       const file = await api.file(fileId);
       // On a slow network somebody may have gone elsewhere meanwhile, and stays there.
-      const front = activate && turn === this.#asked && state().activeFile === before;
+      const front = activate && turn === this.#asked;
       // Asked for twice at once: the text that is open already may have been edited since.
       if (state().tabs.some((tab) => tab.fileId === fileId)) {
         if (front) dispatch({ type: "tab_active", fileId });

@@ -139,8 +139,8 @@ export class Workbench {
     });
     for (const fileId of memory.files) {
       if (this.state.files.has(fileId)) await this.files.open(fileId, false);
-      // Whoever opened a file meanwhile keeps it in front.
-      if (fileId === memory.activeFile && this.state.activeFile === null) dispatch({ type: "tab_active", fileId });
+      // Whoever opened a file meanwhile gets it in front.
+      if (fileId === memory.activeFile && !this.files.asked) dispatch({ type: "tab_active", fileId });
     }
     for (const id of memory.terminals) {
       if (this.state.processes.has(id)) this.runs.show(id, id === memory.activeTerminal);
