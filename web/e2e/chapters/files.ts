@@ -38,26 +38,38 @@ export async function files(world: World, ide: IdePage): Promise<void> {
   });
 
   await step("a file that comes late does not take the place of one that was opened since", async () => {
-    let release = (): void => undefined;
-    const released = new Promise<void>((done) => {
-      release = done;
-    });
     const slow = "**/api/files/*";
-    await page.route(slow, async (route) => {
-      await released;
-      await route.continue();
-    });
+    /** Files come no more until the answer is called. */
+    const hold = async (): Promise<() => void> => {
+      let release = (): void => undefined;
+      const released = new Promise<void>((done) => {
+        release = done;
+      });
+      await page.route(slow, async (route) => {
+        await released;
+        await route.continue();
+      });
+      return release;
+    };
+    const front = page.getByRole("tab", { name: "hello.py", exact: true, selected: true });
+    const behind = page.getByRole("tab", { name: "fails.py", exact: true, selected: false });
+    const first = await hold();
     await ide.row("fails.py").click();
-    await until("it to be asked for", () =>
-      ide
-        .row("fails.py")
-        .getAttribute("aria-selected")
-        .then((it) => it === "true"),
-    );
+    await until("it to be asked for", async () => (await ide.row("fails.py").getAttribute("aria-selected")) === "true");
     await page.getByRole("tab", { name: "hello.py", exact: true }).click();
-    release();
-    await page.getByRole("tab", { name: "fails.py", exact: true, selected: false }).waitFor();
-    await page.getByRole("tab", { name: "hello.py", exact: true, selected: true }).waitFor();
+    first();
+    await behind.waitFor();
+    await front.waitFor();
+    await page.unroute(slow);
+    // Nor of one that is clicked while a reload opens again what was open.
+    await behind.click();
+    const second = await hold();
+    await page.reload();
+    await ide.row("hello.py").click();
+    second();
+    await behind.waitFor();
+    await page.getByRole("tab", { name: "notes.txt" }).waitFor();
+    await front.waitFor();
     await page.unroute(slow);
   });
 
