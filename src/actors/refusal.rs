@@ -54,6 +54,9 @@ codes! {
     JsonMalformed = "json_malformed", 400, "The body is no JSON";
     IdInvalid = "id_invalid", 400, "Not a UUID";
     QueryInvalid = "query_invalid", 422, "A query parameter is not what is asked for here";
+    MessageInvalid = "message_invalid", 422, "The message is not one that is taken on this stream";
+    ResumeInvalid = "resume_invalid", 422, "The place to resume at was never reached";
+    ResumeUnexpected = "resume_unexpected", 409, "The stream is not one that is resumed, or was resumed already";
     CursorInvalid = "cursor_invalid", 422, "The cursor is none of this list's";
     PathInvalid = "path_invalid", 422, "The path breaks a rule";
     NameInvalid = "name_invalid", 422, "The name breaks a rule";

@@ -112,9 +112,10 @@ async fn drain(terminal: &mut Terminal, bytes: u64) -> anyhow::Result<f64> {
 
 /// `cat` of a file through a raw terminal, in MB/s.
 pub(super) async fn bulk(server: &Server, bridge: &Bridge) -> anyhow::Result<Vec<Figure>> {
+    // On the disk before it is read: what is still being written would be measured with it.
     let fill = |file: &str| {
         format!(
-            "head -c {BULK_BYTES} /dev/zero | tr '\\0' x > {file}; stty raw -echo; printf ready; read -r -n 1; cat {file}; rm {file}"
+            "head -c {BULK_BYTES} /dev/zero | tr '\\0' x > {file}; sync {file}; stty raw -echo; printf ready; read -r -n 1; cat {file}; rm {file}"
         )
     };
     let workspace = server.workspace().await?;

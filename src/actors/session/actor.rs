@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     actors::{
-        Node, Role,
+        Code, Node, Role,
         process::{From, ProcessMessage, ResumeInvalid},
         workspace::{WorkspaceMessage, WorkspaceRef},
     },
@@ -123,8 +123,8 @@ impl Shell {
     }
 
     /// Says that something could not be done.
-    pub(super) fn refuse(&mut self, code: &'static str, detail: impl Into<String>, process_id: Option<Uuid>) {
-        self.say(ServerMessage::Error { code, detail: detail.into(), process_id });
+    pub(super) fn refuse(&mut self, code: Code, detail: impl Into<String>, process_id: Option<Uuid>) {
+        self.say(ServerMessage::Error { code: code.as_str(), detail: detail.into(), process_id });
     }
 
     fn opened(&mut self, opened: Result<Opened, (u16, &'static str)>) {
@@ -194,7 +194,7 @@ impl Shell {
                 self.say(ServerMessage::InputAck { process_id, seq });
             }
             SessionMessage::Refused { process_id, refused } => {
-                self.refuse(refused.code.as_str(), refused.detail, process_id);
+                self.refuse(refused.code, refused.detail, process_id);
             }
             SessionMessage::SandboxEnded => {
                 self.sandbox_ended.get_or_insert_with(Instant::now);
@@ -207,7 +207,11 @@ impl Shell {
 
     /// Says that a cursor is none.
     pub(super) fn resume_invalid(&mut self, process_id: Option<Uuid>) {
-        self.refuse("resume_invalid", "no such process, or an id that is malformed or was never reached", process_id);
+        self.refuse(
+            Code::ResumeInvalid,
+            "no such process, or an id that is malformed or was never reached",
+            process_id,
+        );
     }
 
     fn done(&mut self, done: Done) {

@@ -21,7 +21,10 @@ use super::{
     subs::Resumed,
 };
 use crate::{
-    actors::process::{ProcessCommand, ProcessMessage},
+    actors::{
+        Code,
+        process::{ProcessCommand, ProcessMessage},
+    },
     check,
     invariant::Inv,
 };
@@ -144,7 +147,7 @@ impl Shell {
                 self.ending = Ending::Closing(Instant::now() + CLOSING);
             }
             Incoming::Unreadable(code, why) => self.close(code, why),
-            Incoming::Invalid(why) => self.refuse("message_invalid", why, None),
+            Incoming::Invalid(why) => self.refuse(Code::MessageInvalid, why, None),
             Incoming::ResumeMalformed => self.resume_invalid(None),
             Incoming::ResumeOne(process_id, after) => {
                 let resumed = self.subs.resume_one(process_id, after);
@@ -190,7 +193,7 @@ impl Shell {
     }
 
     fn unknown(&mut self, process_id: Uuid) {
-        self.refuse("process_not_found", "no such process on this stream", Some(process_id));
+        self.refuse(Code::ProcessNotFound, "no such process on this stream", Some(process_id));
     }
 
     fn may_act(&mut self, process_id: Uuid) -> bool {
@@ -199,7 +202,7 @@ impl Shell {
             return false;
         }
         if !self.may_type() {
-            self.refuse("not_permitted", "this needs the role edit", Some(process_id));
+            self.refuse(Code::NotPermitted, "this needs the role edit", Some(process_id));
             return false;
         }
         true
@@ -210,7 +213,11 @@ impl Shell {
             Resumed::Taken => {}
             Resumed::Invalid => self.resume_invalid(process_id),
             Resumed::Unexpected => {
-                self.refuse("resume_unexpected", "a resume is for sockets opened with from=resume, once", process_id);
+                self.refuse(
+                    Code::ResumeUnexpected,
+                    "a resume is for sockets opened with from=resume, once",
+                    process_id,
+                );
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
     subs::Subscribe,
 };
 use crate::actors::{
-    Refused,
+    Code, Refused,
     process::{ProcessCommand, ProcessMessage, ProcessRef},
 };
 
@@ -66,7 +66,7 @@ impl Shell {
         for (process_id, message) in std::mem::take(&mut self.asked) {
             let Some(owner) = self.owners.get(&process_id) else { continue };
             if let Err(error) = owner.process.cast(message).await {
-                self.refuse("retry", error.to_string(), Some(process_id));
+                self.refuse(Code::Retry, error.to_string(), Some(process_id));
             }
         }
     }
