@@ -8,5 +8,4 @@ export PLAYHOUSE_SCREENSHOTS=${PLAYHOUSE_SCREENSHOTS:-target/e2e}
 PLAYHOUSE_SCREENSHOTS=$(realpath -m "$PLAYHOUSE_SCREENSHOTS")
 CHROMIUM=$(scripts/chromium.sh --install)
 export CHROMIUM
-run() { scripts/web.sh e2e; }
-run || { echo "the journey once more, from its start"; run; }
+exec scripts/web.sh e2e

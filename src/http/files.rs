@@ -21,6 +21,7 @@ use super::{
     limits::{CONTENT_ANSWER_BYTES, CONTENT_JSON_BYTES},
     paging::{Page, PageQuery},
     problem::{Answer, Problem},
+    unchanged::Question,
     upload,
     workspaces::unexpected,
 };
@@ -65,20 +66,25 @@ pub fn check_prefix(text: &str) -> Result<(), Problem> {
 
 /// A workspace's files in path order.
 #[utoipa::path(get, path = "/api/workspaces/{id}/files", tag = "files",
-    params(("id" = Uuid, Path, description = "The workspace"), FilesQuery, PageQuery),
-    responses((status = 200, body = Page<FileView>)))]
+    params(("id" = Uuid, Path, description = "The workspace"), FilesQuery, PageQuery,
+        ("If-None-Match" = Option<String>, Header, description = "Not if this is the answer's etag still")),
+    responses((status = 200, body = Page<FileView>), (status = 304)))]
 pub async fn list_files(
     State(app): State<App>,
     Signed(caller): Signed,
     Id(id): Id,
     Params(which): Params<FilesQuery>,
     Params(query): Params<PageQuery>,
-) -> Answer<Json<Page<FileView>>> {
+    headers: HeaderMap,
+) -> Answer<Response> {
     let prefix = which.prefix.filter(|prefix| !prefix.is_empty()).unwrap_or_else(|| "/".to_owned());
     check_prefix(&prefix)?;
-    let command = WorkspaceCommand::Files { prefix, all: which.all, page: Some(query.page()?) };
+    let page = query.page()?;
+    let question = Question::new(&(id, &prefix, which.all, page.limit, &page.cursor));
+    let unless = question.known(&headers);
+    let command = WorkspaceCommand::Files { prefix, all: which.all, page: Some(page), unless };
     match app.node.workspace(id).command(&caller, command, None).await? {
-        WorkspaceAnswer::Files(files) => Ok(Json(files.into())),
+        WorkspaceAnswer::Tree { version, files } => Ok(question.answer(version, files.map(Page::from))),
         other => Err(unexpected(&other)),
     }
 }

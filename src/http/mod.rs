@@ -24,6 +24,7 @@ mod members;
 mod links;
 mod share;
 mod files;
+mod unchanged;
 mod raw;
 mod upload;
 mod archive;

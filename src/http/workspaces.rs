@@ -1,6 +1,11 @@
 //! `/api/workspaces`: making, listing, showing, changing and deleting them.
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
 use futures::{StreamExt as _, stream};
 use playhouse_protocol::ids;
 use serde::{Deserialize, Serialize};
@@ -12,6 +17,7 @@ use super::{
     extract::{Asked, Id, JsonBody, Params},
     paging::{Page, PageQuery},
     problem::{Answer, Problem},
+    unchanged::Question,
 };
 use crate::actors::{
     Caller, Code,
@@ -97,18 +103,24 @@ pub struct WorkspaceQuery {
 
 /// A workspace with its tree.
 #[utoipa::path(get, path = "/api/workspaces/{id}", tag = "workspaces",
-    params(("id" = Uuid, Path, description = "The workspace"), WorkspaceQuery),
-    responses((status = 200, body = WorkspaceWithFiles)))]
+    params(("id" = Uuid, Path, description = "The workspace"), WorkspaceQuery,
+        ("If-None-Match" = Option<String>, Header, description = "Not if this is the answer's etag still")),
+    responses((status = 200, body = WorkspaceWithFiles), (status = 304)))]
 pub async fn get_workspace(
     State(app): State<App>,
     Signed(caller): Signed,
     Id(id): Id,
     Params(query): Params<WorkspaceQuery>,
-) -> Answer<Json<WorkspaceWithFiles>> {
+    headers: HeaderMap,
+) -> Answer<Response> {
     let workspace = get(&app, &caller, id).await?;
-    let command = WorkspaceCommand::Files { prefix: "/".to_owned(), all: query.all, page: None };
+    let question = Question::new(&(&workspace, query.all));
+    let unless = question.known(&headers);
+    let command = WorkspaceCommand::Files { prefix: "/".to_owned(), all: query.all, page: None, unless };
     match app.node.workspace(id).command(&caller, command, None).await? {
-        WorkspaceAnswer::Files(files) => Ok(Json(WorkspaceWithFiles { workspace, files: files.items })),
+        WorkspaceAnswer::Tree { version, files } => {
+            Ok(question.answer(version, files.map(|files| WorkspaceWithFiles { workspace, files: files.items })))
+        }
         other => Err(unexpected(&other)),
     }
 }

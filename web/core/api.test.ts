@@ -37,6 +37,41 @@ describe("calls", () => {
     expect(asked[1]?.headers["if-match"]).toBeUndefined();
   });
 
+  it("ask for a tree again only if it is another", async () => {
+    const tree = { status: 200, body: '{"files":[{"id":"a"}]}', headers: { etag: '"1-x"' } };
+    const { api, asked } = apiThat(
+      tree,
+      { status: 304, body: "" },
+      { ...tree, headers: { etag: '"2-x"' } },
+      tree,
+      tree,
+    );
+    const first = await api.workspace("w");
+    expect(await api.workspace("w")).toBe(first);
+    expect(await api.workspace("w")).not.toBe(first);
+    await api.workspace("v");
+    await api.workspace("w");
+    expect(asked.map((request) => request.headers["if-none-match"])).toEqual([
+      undefined,
+      '"1-x"',
+      '"1-x"',
+      undefined,
+      undefined,
+    ]);
+  });
+
+  it("keep the pages of a tree each for itself", async () => {
+    const pages = [
+      { status: 200, body: '{"items":[{"id":"a"}],"next_cursor":"c"}', headers: { etag: '"1-x"' } },
+      { status: 200, body: '{"items":[{"id":"b"}],"next_cursor":null}', headers: { etag: '"1-y"' } },
+    ];
+    const unchanged = { status: 304, body: "" };
+    const { api, asked } = apiThat(...pages, unchanged, unchanged);
+    const first = await api.files("w");
+    expect(await api.files("w")).toEqual(first);
+    expect(asked.slice(2).map((request) => request.headers["if-none-match"])).toEqual(['"1-x"', '"1-y"']);
+  });
+
   it("tell a refusal from no answer", async () => {
     const body = '{"status":412,"code":"version_conflict","detail":"Changed.","request_id":"r"}';
     const { api } = apiThat(

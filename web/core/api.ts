@@ -42,6 +42,9 @@ export interface TransportAnswer {
   text(): Promise<string>;
 }
 
+/** So many answers are kept to be asked for again; the pages of a list that has changed are asked for by other paths. */
+const KEPT = 100;
+
 /** The most entries one page may hold. */
 const PAGE_LIMIT = 1000;
 
@@ -53,12 +56,28 @@ interface Page<T> {
 interface CallOptions {
   json?: unknown;
   ifMatch?: string | undefined;
+  ifNoneMatch?: string | undefined;
   idempotencyKey?: string | undefined;
+}
+
+interface Answer {
+  status: number;
+  etag: string | null;
+  text: string;
+}
+
+/** An answer that is asked for again and again, as it was last. */
+interface Kept {
+  etag: string;
+  value: unknown;
 }
 
 /** Every call the page makes. */
 export class Api {
   readonly #transport: Transport;
+  /** Of the one workspace that is looked at, by path: a server that has nothing newer says just that. */
+  readonly #kept = new Map<string, Kept>();
+  #keptOf = "";
 
   constructor(transport: Transport) {
     this.#transport = transport;
@@ -77,7 +96,7 @@ export class Api {
   }
 
   workspace(id: string): Promise<WorkspaceWithFiles> {
-    return this.#json("GET", `/api/workspaces/${id}`);
+    return this.#again(id, `/api/workspaces/${id}`);
   }
 
   createWorkspace(name: string, template: string, idempotencyKey: string): Promise<Workspace> {
@@ -125,11 +144,11 @@ export class Api {
   }
 
   files(workspace: string): Promise<FileEntry[]> {
-    return this.#all(`/api/workspaces/${workspace}/files`);
+    return this.#all(`/api/workspaces/${workspace}/files`, (path) => this.#again(workspace, path));
   }
 
-  createFile(workspace: string, path: string, isDirectory: boolean): Promise<FileEntry> {
-    const json: NewFile = isDirectory ? { path, is_directory: true } : { path, content: "" };
+  createFile(workspace: string, path: string, isDirectory: boolean, content = ""): Promise<FileEntry> {
+    const json: NewFile = isDirectory ? { path, is_directory: true } : { path, content };
     return this.#json("POST", `/api/workspaces/${workspace}/files`, { json });
   }
 
@@ -194,30 +213,50 @@ export class Api {
   }
 
   /** Every page of a list. */
-  async #all<T>(path: string): Promise<T[]> {
+  async #all<T>(
+    path: string,
+    get: (path: string) => Promise<Page<T>> = (each) => this.#json("GET", each),
+  ): Promise<T[]> {
     const items: T[] = [];
     let cursor: string | null = null;
     do {
       const after: string = cursor === null ? "" : `&cursor=${encodeURIComponent(cursor)}`;
-      const page: Page<T> = await this.#json("GET", `${path}?limit=${PAGE_LIMIT}${after}`);
+      const page: Page<T> = await get(`${path}?limit=${PAGE_LIMIT}${after}`);
       items.push(...page.items);
       cursor = page.next_cursor;
     } while (cursor !== null);
     return items;
   }
 
+  /** What may have been asked for before: the very same object when it is still so. */
+  async #again<T>(workspace: string, path: string): Promise<T> {
+    if (this.#keptOf !== workspace) this.#kept.clear();
+    this.#keptOf = workspace;
+    const before = this.#kept.get(path);
+    const { status, etag, text } = await this.#call("GET", path, { ifNoneMatch: before?.etag });
+    if (status === 304 && before !== undefined) return before.value as T;
+    const value = JSON.parse(text) as T;
+    if (this.#keptOf === workspace) {
+      if (this.#kept.size >= KEPT) this.#kept.clear();
+      if (etag === null) this.#kept.delete(path);
+      else this.#kept.set(path, { etag, value });
+    }
+    return value;
+  }
+
   async #json<T>(method: TransportRequest["method"], path: string, options: CallOptions = {}): Promise<T> {
-    return JSON.parse(await this.#call(method, path, options)) as T;
+    return JSON.parse((await this.#call(method, path, options)).text) as T;
   }
 
   async #none(method: TransportRequest["method"], path: string): Promise<void> {
     await this.#call(method, path, {});
   }
 
-  async #call(method: TransportRequest["method"], path: string, options: CallOptions): Promise<string> {
+  async #call(method: TransportRequest["method"], path: string, options: CallOptions): Promise<Answer> {
     const headers: Record<string, string> = { accept: "application/json" };
     if (options.json !== undefined) headers["content-type"] = "application/json";
     if (options.ifMatch !== undefined) headers["if-match"] = `"${options.ifMatch}"`;
+    if (options.ifNoneMatch !== undefined) headers["if-none-match"] = options.ifNoneMatch;
     if (options.idempotencyKey !== undefined) headers["idempotency-key"] = options.idempotencyKey;
     const body = options.json === undefined ? null : JSON.stringify(options.json);
     let answer: TransportAnswer;
@@ -229,6 +268,6 @@ export class Api {
       throw new Unreachable();
     }
     if (answer.status >= 400) throw problemFrom(answer.status, text, answer.header("retry-after"));
-    return text;
+    return { status: answer.status, etag: answer.header("etag"), text };
   }
 }

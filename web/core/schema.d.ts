@@ -2096,7 +2096,10 @@ export interface operations {
                 /** @description What lies under `.git` too. */
                 all?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description Not if this is the answer's etag still */
+                "If-None-Match"?: string | null;
+            };
             path: {
                 /** @description The workspace */
                 id: string;
@@ -2113,6 +2116,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["WorkspaceWithFiles"];
                 };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem (RFC 9457) */
             default: {
@@ -2239,7 +2249,10 @@ export interface operations {
                 /** @description Goes on where an earlier answer's `next_cursor` says. */
                 cursor?: string;
             };
-            header?: never;
+            header?: {
+                /** @description Not if this is the answer's etag still */
+                "If-None-Match"?: string | null;
+            };
             path: {
                 /** @description The workspace */
                 id: string;
@@ -2256,6 +2269,13 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Page_File"];
                 };
+            };
+            /** @description Not Modified */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description A problem (RFC 9457) */
             default: {

@@ -124,8 +124,14 @@ impl Shell {
             WorkspaceCommand::Links(page) => {
                 state.links(page, &self.node.settings.public_url).map(WorkspaceAnswer::Links)
             }
-            WorkspaceCommand::Files { prefix, all, page } => {
-                state.files(prefix, *all, page.as_ref()).map(WorkspaceAnswer::Files)
+            WorkspaceCommand::Files { prefix, all, page, unless } => {
+                let version = state.meta.tree_version;
+                if *unless == Some(version) {
+                    Ok(WorkspaceAnswer::Tree { version, files: None })
+                } else {
+                    let files = state.files(prefix, *all, page.as_ref());
+                    files.map(|files| WorkspaceAnswer::Tree { version, files: Some(files) })
+                }
             }
             WorkspaceCommand::File { id } => state.file(*id),
             WorkspaceCommand::Processes(page) => state.listed(page).map(WorkspaceAnswer::Processes),

@@ -89,7 +89,7 @@ pub enum WorkspaceCommand {
         /// The secret in its url.
         secret: String,
     },
-    /// Answers `Files`.
+    /// Answers `Tree`.
     Files {
         /// Only this and what is below it.
         prefix: String,
@@ -97,6 +97,8 @@ pub enum WorkspaceCommand {
         all: bool,
         /// Which page; `None` for all of it.
         page: Option<PageRequest>,
+        /// Not if the tree is still of this version.
+        unless: Option<u64>,
     },
     /// Makes files, all or none. Answers `Files` with what was made, in the order asked for.
     CreateFiles {
@@ -161,8 +163,15 @@ pub enum WorkspaceAnswer {
     Links(Paged<LinkView>),
     /// A link.
     Link(LinkView),
-    /// Files.
+    /// Files that were made.
     Files(Paged<FileView>),
+    /// What was asked for of the tree.
+    Tree {
+        /// The tree's version.
+        version: u64,
+        /// `None` where the version is the one that was known.
+        files: Option<Paged<FileView>>,
+    },
     /// A file, with its content where it has one.
     File {
         /// As the API shows it.

@@ -76,9 +76,9 @@ pub async fn get_archive(
 ) -> Answer<Response> {
     let place = app.node.workspace(id);
     let view = workspace(place.command(&caller, WorkspaceCommand::Get, None).await?)?;
-    let all = WorkspaceCommand::Files { prefix: "/".to_owned(), all: true, page: None };
+    let all = WorkspaceCommand::Files { prefix: "/".to_owned(), all: true, page: None, unless: None };
     let files = match place.command(&caller, all, None).await? {
-        WorkspaceAnswer::Files(files) => files.items,
+        WorkspaceAnswer::Tree { files: Some(files), .. } => files.items,
         other => return Err(unexpected(&other)),
     };
     let (packed, taken) = tokio::io::duplex(IN_FLIGHT_BYTES);

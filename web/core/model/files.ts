@@ -105,6 +105,13 @@ export function followFile(tab: Tab, file: FileEntry | undefined): Tab {
   return file.path === tab.path && stale === tab.stale ? tab : { ...tab, path: file.path, stale };
 }
 
+/** What stands now where the file of a tab was removed. */
+export function successor(state: IdeState, tab: Tab): FileEntry | undefined {
+  if (tab.stale !== "removed") return undefined;
+  for (const file of state.files.values()) if (file.path === tab.path && !file.is_directory) return file;
+  return undefined;
+}
+
 /** Closes the tabs that `which` names, and moves on to a neighbour when the active one goes. */
 export function dropTabs(state: IdeState, which: (tab: Tab) => boolean): IdeState {
   const tabs = state.tabs.filter((tab) => !which(tab));

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { FileEntry, Process, Workspace } from "../api-types.ts";
+import { successor } from "./files.ts";
 import { statusText } from "./processes.ts";
 import { reduce } from "./reduce.ts";
 import { type Action, type IdeState, INITIAL } from "./state.ts";
@@ -52,18 +53,21 @@ describe("files", () => {
     expect(state.expanded.has("/lib")).toBe(true);
   });
 
-  it("go with their directory; a clean tab closes, an edited one is kept and marked", () => {
+  it("go with their directory; a tab is kept and marked, until a person removes what is clean", () => {
     const [a, b] = [file("a", "/src/a"), file("b", "/src/b")];
-    const state = stateAfter(
-      list(a, b),
-      open(a),
-      open(b),
-      { type: "tab_edited", fileId: "a", dirty: true },
-      { type: "files_changed", changed: [], removed: ["/src"] },
-    );
-    expect(state.files.size).toBe(0);
-    expect(state.tabs.map((tab) => [tab.fileId, tab.stale])).toEqual([["a", "removed"]]);
-    expect(state.activeFile).toBe("a");
+    const opened = stateAfter(list(a, b), open(a), open(b), { type: "tab_edited", fileId: "a", dirty: true });
+    const told = reduce(opened, { type: "files_changed", changed: [], removed: ["/src"] });
+    expect(told.files.size).toBe(0);
+    expect(told.tabs.map((tab) => [tab.fileId, tab.stale])).toEqual([
+      ["a", "removed"],
+      ["b", "removed"],
+    ]);
+    expect(told.activeFile).toBe("b");
+    for (const before of [opened, told]) {
+      const state = reduce(before, { type: "file_removed", path: "/src" });
+      expect(state.tabs.map((tab) => [tab.fileId, tab.stale])).toEqual([["a", "removed"]]);
+      expect(state.activeFile).toBe("a");
+    }
   });
 
   it("that are removed give up the selection, and only their own", () => {
@@ -112,6 +116,36 @@ describe("tabs", () => {
     expect(saving.tabs[0]?.stale).toBe("no");
     const saved = reduce(saving, { type: "tab_loaded", fileId: "a", etag: "2", dirty: false });
     expect(saved.tabs[0]).toMatchObject({ stale: "no", etag: "2", dirty: false, saving: false });
+  });
+
+  it("go on with what takes the place of a removed file", () => {
+    const [a, again] = [file("a", "/src/a"), file("b", "/src/a", "2")];
+    const removed = stateAfter(
+      list(a, file("c", "/c")),
+      open(a),
+      { type: "tab_edited", fileId: "a", dirty: true },
+      list(),
+    );
+    const back = reduce(removed, list(again));
+    const of = (state: IdeState) => state.tabs.map((tab) => successor(state, tab)?.id);
+    expect([of(removed), of(back)]).toEqual([[undefined], ["b"]]);
+    const asked = reduce(back, {
+      type: "dialog",
+      dialog: { kind: "conflict", fileId: "a", theirs: null, etag: null },
+    });
+    const adopted = reduce(asked, { type: "tab_adopted", fileId: "a", by: "b" });
+    expect(adopted.tabs).toMatchObject([{ fileId: "b", stale: "changed", dirty: true, etag: "1" }]);
+    expect(adopted).toMatchObject({ activeFile: "b", dialog: null });
+    expect(of(adopted)).toEqual([undefined]);
+    // Somebody opened it by itself already.
+    const both = reduce(back, open(again));
+    expect(reduce(both, { type: "tab_adopted", fileId: "a", by: "b" })).toBe(both);
+  });
+
+  it("can turn into what is no text", () => {
+    const a = file("a", "/a");
+    const loaded: Action = { type: "tab_loaded", fileId: "a", etag: "1", dirty: false, unreadable: "no text" };
+    expect(stateAfter(list(a), open(a), loaded).tabs[0]?.unreadable).toBe("no text");
   });
 
   it("hand over to a neighbour when closed", () => {

@@ -1,5 +1,6 @@
 /** The page's one reducer. Each concept has its own file beside this one; here is only who handles what. */
 
+import { isWithin } from "../paths.ts";
 import { dropTabs, followFile, reduceFiles } from "./files.ts";
 import { reduceProcesses } from "./processes.ts";
 import { sandboxState } from "./sandbox.ts";
@@ -29,7 +30,7 @@ export function reduce(state: IdeState, action: Action): IdeState {
     case "files_written":
     case "file_removed":
     case "files_changed":
-      return followTabs(state, reduceFiles(state, action));
+      return followTabs(state, reduceFiles(state, action), action.type === "file_removed" ? action.path : null);
     case "expand": {
       const expanded = new Set(state.expanded);
       if (action.open) expanded.add(action.path);
@@ -43,6 +44,7 @@ export function reduce(state: IdeState, action: Action): IdeState {
     case "tab_edited":
     case "tab_saving":
     case "tab_loaded":
+    case "tab_adopted":
     case "tab_closed":
       return reduceTabs(state, action);
     case "process_list":
@@ -76,10 +78,15 @@ export function reduce(state: IdeState, action: Action): IdeState {
   }
 }
 
-/** Open files follow the tree: a moved one keeps its tab, a removed clean one loses it. */
-function followTabs(before: IdeState, after: IdeState): IdeState {
+/**
+ * Open files follow the tree: a moved one keeps its tab. What a program removed keeps it too, as it may well come back
+ * (another branch is checked out, a tool writes it anew); what a person removed here (`removed`) loses it when clean.
+ */
+function followTabs(before: IdeState, after: IdeState, removed: string | null): IdeState {
   if (before.files === after.files) return after;
   const tabs = after.tabs.map((tab) => followFile(tab, after.files.get(tab.fileId)));
   const changed = tabs.some((tab, at) => tab !== after.tabs[at]);
-  return dropTabs(changed ? { ...after, tabs } : after, (tab) => tab.stale === "removed" && !tab.dirty);
+  const followed = changed ? { ...after, tabs } : after;
+  if (removed === null) return followed;
+  return dropTabs(followed, (tab) => tab.stale === "removed" && !tab.dirty && isWithin(tab.path, removed));
 }

@@ -11,7 +11,7 @@ export interface Tab {
   readonly etag: string;
   readonly dirty: boolean;
   readonly saving: boolean;
-  /** Somebody else changed or removed the file while it was dirty here. */
+  /** Somebody else changed the file while it was dirty here, or removed it. */
   readonly stale: "no" | "changed" | "removed";
   /** Not text, or too large for the editor. */
   readonly unreadable: string | null;
@@ -144,7 +144,9 @@ export type Action =
   | { type: "tab_active"; fileId: string }
   | { type: "tab_edited"; fileId: string; dirty: boolean }
   | { type: "tab_saving"; fileId: string; saving: boolean }
-  | { type: "tab_loaded"; fileId: string; etag: string; dirty: boolean }
+  | { type: "tab_loaded"; fileId: string; etag: string; dirty: boolean; unreadable?: string }
+  /** Another file stands where the one of a tab was removed. */
+  | { type: "tab_adopted"; fileId: string; by: string }
   | { type: "tab_closed"; fileId: string }
   | { type: "process_list"; processes: readonly Process[] }
   | { type: "process_seen"; process: ProcessInfo }

@@ -6,7 +6,7 @@ import { ancestors } from "./tree.ts";
 
 type TabAction = Extract<
   Action,
-  { type: "tab_opened" | "tab_active" | "tab_edited" | "tab_saving" | "tab_loaded" | "tab_closed" }
+  { type: "tab_opened" | "tab_active" | "tab_edited" | "tab_saving" | "tab_loaded" | "tab_adopted" | "tab_closed" }
 >;
 
 export function reduceTabs(state: IdeState, action: TabAction): IdeState {
@@ -41,10 +41,26 @@ export function reduceTabs(state: IdeState, action: TabAction): IdeState {
     case "tab_loaded":
       return change(state, action.fileId, (tab) =>
         followFile(
-          { ...tab, etag: action.etag, dirty: action.dirty, saving: false, stale: "no" },
+          {
+            ...tab,
+            etag: action.etag,
+            dirty: action.dirty,
+            saving: false,
+            stale: "no",
+            unreadable: action.unreadable ?? tab.unreadable,
+          },
           state.files.get(tab.fileId),
         ),
       );
+    case "tab_adopted": {
+      const { fileId, by } = action;
+      if (state.tabs.some((tab) => tab.fileId === by)) return state;
+      const next = change(state, fileId, (tab) => followFile({ ...tab, fileId: by, stale: "no" }, state.files.get(by)));
+      // What was asked of the removed file is no question any more.
+      const asked = state.dialog !== null && "fileId" in state.dialog && state.dialog.fileId === fileId;
+      const activeFile = next.activeFile === fileId ? by : next.activeFile;
+      return { ...next, activeFile, dialog: asked ? null : state.dialog };
+    }
     case "tab_closed":
       return dropTabs(state, (tab) => tab.fileId === action.fileId);
   }

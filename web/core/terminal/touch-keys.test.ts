@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { afterCtrl, touchKey } from "./touch-keys.ts";
+import { afterCtrl, repeats, touchKey } from "./touch-keys.ts";
 
 it("sends what the keys of a real keyboard send", () => {
   expect(touchKey("escape", false)).toBe("\x1b");
@@ -7,6 +7,11 @@ it("sends what the keys of a real keyboard send", () => {
   expect(touchKey("interrupt", false)).toBe("\x03");
   expect(touchKey("up", false)).toBe("\x1b[A");
   expect(touchKey("up", true)).toBe("\x1bOA");
+});
+
+it("repeats arrows, and nothing that does harm when it comes twice", () => {
+  expect((["left", "up", "down", "right"] as const).every(repeats)).toBe(true);
+  expect((["escape", "tab", "interrupt"] as const).some(repeats)).toBe(false);
 });
 
 it("gives letters and signs their control characters after Ctrl", () => {

@@ -9,6 +9,11 @@ const ARROW = /^[[O]([ABCD])$/;
 /** What Ctrl makes of keys that are no letters. */
 const SIGNS: Readonly<Record<string, string>> = { " ": "\0", "/": "\x1f", "?": "\x7f" };
 
+/** Whether a key goes on while it is held. */
+export function repeats(key: TouchKey): boolean {
+  return key in ARROWS;
+}
+
 /** What `key` sends. A program that fills the screen may ask for the application's arrows. */
 export function touchKey(key: TouchKey, applicationCursor: boolean): string {
   switch (key) {

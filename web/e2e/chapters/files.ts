@@ -25,6 +25,52 @@ export async function files(world: World, ide: IdePage): Promise<void> {
     await ide.dialog().getByRole("button", { name: "Replace" }).click();
     await ide.open("notes.txt");
     await until("the second text", async () => (await ide.editorText()).includes("second"));
+    await upload("turns.txt", Buffer.from("still text\n"));
+    await ide.open("turns.txt");
+    await until("its text", async () => (await ide.editorText()).includes("still text"));
+    await upload("turns.txt", Buffer.from([0, 159, 255, 3]));
+    await ide.dialog().getByRole("button", { name: "Replace" }).click();
+    await page.getByText("This file is no text.").waitFor();
+    await ide.row("turns.txt").press("Delete");
+    await ide.dialog().getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("tab", { name: "turns.txt" }).waitFor({ state: "detached" });
+    await ide.open("notes.txt");
+  });
+
+  await step("a file that comes late does not take the place of one that was opened since", async () => {
+    const slow = "**/api/files/*";
+    /** Files come no more until the answer is called. */
+    const hold = async (): Promise<() => void> => {
+      let release = (): void => undefined;
+      const released = new Promise<void>((done) => {
+        release = done;
+      });
+      await page.route(slow, async (route) => {
+        await released;
+        await route.continue();
+      });
+      return release;
+    };
+    const front = page.getByRole("tab", { name: "hello.py", exact: true, selected: true });
+    const behind = page.getByRole("tab", { name: "fails.py", exact: true, selected: false });
+    const first = await hold();
+    await ide.row("fails.py").click();
+    await until("it to be asked for", async () => (await ide.row("fails.py").getAttribute("aria-selected")) === "true");
+    await page.getByRole("tab", { name: "hello.py", exact: true }).click();
+    first();
+    await behind.waitFor();
+    await front.waitFor();
+    await page.unroute(slow);
+    // Nor of one that is clicked while a reload opens again what was open.
+    await behind.click();
+    const second = await hold();
+    await page.reload();
+    await ide.row("hello.py").click();
+    second();
+    await behind.waitFor();
+    await page.getByRole("tab", { name: "notes.txt" }).waitFor();
+    await front.waitFor();
+    await page.unroute(slow);
   });
 
   await step("a file is dropped on the tree, and its name is no markup", async () => {
@@ -67,6 +113,7 @@ export async function files(world: World, ide: IdePage): Promise<void> {
     await ide.row("notes.md").waitFor();
     await ide.row("notes.md").press("Enter");
     await page.getByRole("tab", { name: "notes.md", exact: true, selected: true }).waitFor();
+    await page.getByRole("textbox", { name: "Editor: /docs/notes.md" }).waitFor();
   });
 
   await step("a path that is taken is refused in words", async () => {
@@ -115,16 +162,56 @@ export async function files(world: World, ide: IdePage): Promise<void> {
     await page.getByRole("tab", { name: "notes.md" }).waitFor({ state: "detached" });
   });
 
+  await step("a renamed file is shown in its new language, and a name that stays closes the question", async () => {
+    await upload("words", Buffer.from("import os\n"));
+    await ide.open("words");
+    await page.getByRole("textbox", { name: "Editor: /words" }).waitFor();
+    const coloured = () => page.locator(".cm-line span").count();
+    assert.equal(await coloured(), 0);
+    await ide.row("words").press("F2");
+    await page.keyboard.press("Enter");
+    await ide.dialog().waitFor({ state: "detached" });
+    await ide.row("words").press("F2");
+    await ide.dialog().getByRole("textbox").fill("/words.py");
+    await page.keyboard.press("Enter");
+    await until("its colours", coloured);
+    await ide.row("words.py").press("Delete");
+    await ide.dialog().getByRole("button", { name: "Delete" }).click();
+    await ide.row("words.py").waitFor({ state: "detached" });
+  });
+
+  await step("the terminals are as high after a reload as they were made before", async () => {
+    const edge = page.getByRole("separator", { name: "Height of the terminals" });
+    const height = () => edge.getAttribute("aria-valuenow").then(Number);
+    await edge.focus();
+    const before = await height();
+    await edge.press("ArrowUp");
+    const after = await height();
+    assert(after > before, `${before} became ${after}`);
+    await page.reload();
+    await ide.row("hello.py").waitFor();
+    assert.equal(await height(), after);
+    await edge.press("ArrowDown");
+  });
+
   await step("on a narrow screen all fits, and the side bar comes when it is asked for", async () => {
     await page.setViewportSize({ width: 390, height: 844 });
     const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.equal(await overflow(), 0);
+    await page.getByRole("link", { name: "All workspaces" }).waitFor();
     await ide.row("hello.py").waitFor({ state: "hidden" });
     await ide.button("Files and processes").click();
     await ide.row("fails.py").click();
     await page.getByRole("tab", { name: "fails.py", selected: true }).waitFor();
     await ide.row("hello.py").waitFor({ state: "hidden" });
     await assertAccessible(page, "a workspace on a narrow screen");
+    // A window of 1280 pixels at four times the size.
+    await page.setViewportSize({ width: 320, height: 256 });
+    assert.equal(await overflow(), 0);
+    await until("the editor to keep some room", async () => {
+      const box = await page.getByRole("region", { name: "Editor" }).boundingBox();
+      return box !== null && box.height >= 80;
+    });
   });
 
   await step("everything is downloaded as an archive", async () => {

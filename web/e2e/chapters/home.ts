@@ -51,6 +51,16 @@ export async function home(world: World, ide: IdePage, loginUrl: string): Promis
     await create(ide, "journey", "python");
     await page.getByText("No files yet.").waitFor();
   });
+
+  await step("without a sandbox the page asks only for what is new, and says when nobody answers", async () => {
+    const path = new URL(page.url()).pathname.replace("/w/", "/api/workspaces/");
+    await page.waitForResponse((answer) => answer.url().endsWith(path) && answer.status() === 304);
+    await page.context().setOffline(true);
+    const pill = page.getByRole("alert").getByText("You are offline.");
+    await pill.waitFor();
+    await page.context().setOffline(false);
+    await pill.waitFor({ state: "detached" });
+  });
 }
 
 async function create(ide: IdePage, name: string, template: string): Promise<void> {

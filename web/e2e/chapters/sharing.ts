@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { assertAccessible } from "../accessibility.ts";
 import type { IdePage } from "../ide-page.ts";
 import type { World } from "../world.ts";
@@ -38,6 +39,10 @@ export async function sharing(world: World, ide: IdePage): Promise<void> {
     await watching.open("hello.py");
     await watching.page.getByText("read-only").waitFor();
     assert.equal(await watching.page.locator(".cm-content").getAttribute("contenteditable"), "false");
+    await watching.page.locator(".cm-content").focus();
+    await watching.page.keyboard.press("ControlOrMeta+f");
+    await watching.page.getByRole("textbox", { name: "Find" }).waitFor();
+    await watching.page.keyboard.press("Escape");
     const refused = await watching.page.evaluate(async () => {
       const id = location.pathname.split("/")[2];
       const headers = { "content-type": "application/json" };
@@ -68,7 +73,23 @@ export async function sharing(world: World, ide: IdePage): Promise<void> {
     await watching.page.getByRole("button", { name: "python3 loop.py" }).first().click();
     await watching.button("Stop").click();
     await ide.ends("stopped");
-    await watching.page.context().close();
+  });
+
+  await step("what is written by one whose access is taken away is not lost", async () => {
+    await watching.open("hello.py");
+    await watching.replaceText("written by bob\n");
     world.steps.watch(page);
+    await ide.button("Share").click();
+    await ide.dialog().getByRole("button", { name: "Revoke link" }).click();
+    await watching.page.getByRole("heading", { name: "Not here" }).waitFor();
+    await assertAccessible(watching.page, "access that is gone");
+    const [copy] = await Promise.all([
+      watching.page.waitForEvent("download"),
+      watching.button("Keep a copy of /hello.py").click(),
+    ]);
+    assert.equal(copy.suggestedFilename(), "hello.py");
+    assert.equal(await readFile(await copy.path(), "utf8"), "written by bob\n");
+    await ide.dialog().getByRole("button", { name: "Done" }).click();
+    await watching.page.context().close();
   });
 }

@@ -49,6 +49,29 @@ export async function touch(world: World, ide: IdePage): Promise<void> {
     await phone.terminalShows(/^code 27$/m);
   });
 
+  await step("an arrow that is held goes on, and stops when it is let go", async () => {
+    await phone.type('clear; echo ready; read -r key; printf %s "$key" | wc -c\r');
+    await phone.terminalShows(/^ready$/m);
+    const box = await keys(phone).getByRole("button", { name: "Arrow up" }).boundingBox();
+    assert(box !== null);
+    const touchPoints = [{ x: box.x + box.width / 2, y: box.y + box.height / 2 }];
+    const session = await page.context().newCDPSession(page);
+    await session.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints });
+    // The terminal shows each as ^[[A.
+    await phone.terminalShows(/(\^\[\[A){8}/);
+    await session.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+    await session.detach();
+    await phone.type("\r");
+    const bytes = /^(\d+)$/m.exec(await phone.terminalShows(/^\d+$/m))?.[1];
+    assert.equal(Number(bytes) % 3, 0, "each was whole");
+    // What is not held comes once.
+    await phone.type('clear; echo ready; read -r key; printf %s "$key" | wc -c\r');
+    await phone.terminalShows(/^ready$/m);
+    await tap("Arrow up");
+    await phone.type("\r");
+    await phone.terminalShows(/^3$/m);
+  });
+
   await step("Ctrl counts for the next key, and for no more", async () => {
     const ctrl = keys(phone).getByRole("button", { name: "Ctrl", exact: true });
     await phone.type("clear; echo ready; cat\r");

@@ -20,6 +20,8 @@ import { languageFor } from "./languages.ts";
 import { editorTheme } from "./theme.ts";
 
 interface OpenDocument {
+  fileId: string;
+  path: string;
   state: EditorState;
   /** The text as the server has it. */
   saved: Text;
@@ -30,6 +32,8 @@ export class Documents {
   readonly #open = new Map<string, OpenDocument>();
   readonly #onEdited: (fileId: string, dirty: boolean) => void;
   readonly #language = new Compartment();
+  /** What follows from a file's name, beside its language. */
+  readonly #named = new Compartment();
   readonly #access = new Compartment();
   #view: EditorView | null = null;
   #shown: string | null = null;
@@ -51,14 +55,30 @@ export class Documents {
   }
 
   open(fileId: string, path: string, text: string): void {
-    const state = EditorState.create({ doc: text, extensions: this.#extensions(fileId, path, text) });
-    this.#open.set(fileId, { state, saved: state.doc, scroll: 0 });
-    const load = languageFor(path);
-    // A language that can't be loaded leaves plain text.
-    load?.().then(
-      (language) => this.#apply(fileId, { effects: this.#language.reconfigure(language) }),
-      () => undefined,
-    );
+    // Which file it is may change; the text's own listener asks for it by then.
+    const owner = { fileId };
+    const state = EditorState.create({ doc: text, extensions: this.#extensions(owner, path, text) });
+    this.#open.set(fileId, Object.assign(owner, { path, state, saved: state.doc, scroll: 0 }));
+    this.#loadLanguage(fileId, path);
+  }
+
+  /** The file has another path now; its text, cursor and history stay. */
+  rename(fileId: string, path: string): void {
+    const document = this.#open.get(fileId);
+    if (document === undefined || document.path === path) return;
+    document.path = path;
+    this.#apply(fileId, { effects: [this.#named.reconfigure(namedBy(path)), this.#language.reconfigure([])] });
+    this.#loadLanguage(fileId, path);
+  }
+
+  /** Another file took the place of the one whose text this was. */
+  adopt(fileId: string, by: string): void {
+    const document = this.#open.get(fileId);
+    if (document === undefined || this.#open.has(by)) return;
+    this.#open.delete(fileId);
+    document.fileId = by;
+    this.#open.set(by, document);
+    if (this.#shown === fileId) this.#shown = by;
   }
 
   close(fileId: string): void {
@@ -66,16 +86,17 @@ export class Documents {
     if (this.#shown === fileId) this.#shown = null;
   }
 
-  /** Shows a file, or nothing. */
-  show(fileId: string | null): void {
+  /** Shows a file, or nothing; false where it is shown already. */
+  show(fileId: string | null): boolean {
     const view = this.#view;
-    if (view === null || fileId === this.#shown) return;
+    if (view === null || fileId === this.#shown) return false;
     this.#keep();
     this.#shown = fileId;
     const next = fileId === null ? undefined : this.#open.get(fileId);
-    if (next === undefined) return;
+    if (next === undefined) return false;
     view.setState(next.state);
     view.requestMeasure({ read: () => undefined, write: () => (view.scrollDOM.scrollTop = next.scroll) });
+    return true;
   }
 
   focus(): void {
@@ -132,6 +153,18 @@ export class Documents {
     }
   }
 
+  #loadLanguage(fileId: string, path: string): void {
+    const document = this.#open.get(fileId);
+    // A language that can't be loaded leaves plain text.
+    languageFor(path)?.().then(
+      (language) => {
+        if (document?.path !== path) return;
+        this.#apply(document.fileId, { effects: this.#language.reconfigure(language) });
+      },
+      () => undefined,
+    );
+  }
+
   #state(fileId: string): EditorState | null {
     if (fileId === this.#shown && this.#view !== null) return this.#view.state;
     return this.#open.get(fileId)?.state ?? null;
@@ -151,12 +184,11 @@ export class Documents {
     shown.scroll = this.#view.scrollDOM.scrollTop;
   }
 
-  #extensions(fileId: string, path: string, text: string): Extension[] {
+  #extensions(owner: { readonly fileId: string }, path: string, text: string): Extension[] {
     return [
       // A file of CRLF lines is saved as one; in any other a lone CR is a character like others, and kept.
       EditorState.lineSeparator.of(/\r\n/.test(text) && !/(^|[^\r])\n/.test(text) ? "\r\n" : "\n"),
       EditorState.tabSize.of(4),
-      indentUnit.of(/^(js|jsx|ts|tsx|mjs|cjs|json|html|css|yml|yaml|md)$/.test(extension(path)) ? "  " : "    "),
       EditorState.allowMultipleSelections.of(true),
       lineNumbers(),
       foldGutter(),
@@ -182,15 +214,27 @@ export class Documents {
       ]),
       this.#language.of([]),
       this.#access.of(accessOf(this.#readOnly)),
-      EditorView.contentAttributes.of({ "aria-label": `Editor: ${path}` }),
+      this.#named.of(namedBy(path)),
       EditorView.updateListener.of((update) => {
-        if (update.docChanged) this.#onEdited(fileId, this.isDirty(fileId));
+        if (update.docChanged) this.#onEdited(owner.fileId, this.isDirty(owner.fileId));
       }),
       editorTheme,
     ];
   }
 }
 
+function namedBy(path: string): Extension {
+  return [
+    indentUnit.of(/^(js|jsx|ts|tsx|mjs|cjs|json|html|css|yml|yaml|md)$/.test(extension(path)) ? "  " : "    "),
+    EditorView.contentAttributes.of({ "aria-label": `Editor: ${path}` }),
+  ];
+}
+
 function accessOf(readOnly: boolean): Extension {
-  return [EditorState.readOnly.of(readOnly), EditorView.editable.of(!readOnly)];
+  return [
+    EditorState.readOnly.of(readOnly),
+    EditorView.editable.of(!readOnly),
+    // What can't be edited takes no focus by itself, and without it there is no way to search or copy by keyboard.
+    readOnly ? EditorView.contentAttributes.of({ tabindex: "0" }) : [],
+  ];
 }

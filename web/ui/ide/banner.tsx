@@ -1,5 +1,5 @@
 import { createSignal, onCleanup, onMount, Show } from "solid-js";
-import { sandboxNote } from "../../core/model/sandbox.ts";
+import { hasEnded, sandboxNote } from "../../core/model/sandbox.ts";
 import { mayEdit } from "../../core/model/state.ts";
 import { Icon } from "../widgets/icons.tsx";
 import type { Workbench } from "./workbench.ts";
@@ -48,7 +48,9 @@ export function ReconnectPill(props: { bench: Workbench }) {
         <span class="spinner" aria-hidden="true" />
         <span>
           {offline() ? "You are offline. " : "Connection lost, reconnecting… "}
-          Programs go on, and their output is kept.
+          {hasEnded(props.bench.state.sandbox?.status ?? "terminated")
+            ? "What you have not saved stays here."
+            : "Programs go on, and their output is kept."}
         </span>
         <button type="button" class="button small" onClick={() => props.bench.reconnect()}>
           Try now

@@ -19,8 +19,8 @@ export function EditorPane(props: { bench: Workbench }) {
     const shown = shownId();
     // After the tab's own rendering, so that the editor measures itself where it will stand.
     queueMicrotask(() => {
-      props.bench.documents.show(shown);
-      if (shown !== null && state().dialog === null) props.bench.documents.focus();
+      const another = props.bench.documents.show(shown);
+      if (another && state().dialog === null) props.bench.documents.focus();
     });
   });
   return (
@@ -68,7 +68,15 @@ export function EditorPane(props: { bench: Workbench }) {
 function Stale(props: { bench: Workbench; tab: OpenFile }) {
   return (
     <>
-      <Show when={props.tab.stale === "changed" && props.tab.dirty}>
+      <Show when={props.tab.dirty && !mayEdit(props.bench.state)}>
+        <div class="bar bar-warn" role="status">
+          <span class="grow">You may only watch this workspace now. What you wrote here is not saved.</span>
+          <button type="button" class="button small" onClick={() => props.bench.files.keepCopy(props.tab.fileId)}>
+            Keep a copy
+          </button>
+        </div>
+      </Show>
+      <Show when={props.tab.stale === "changed" && props.tab.dirty && mayEdit(props.bench.state)}>
         <div class="bar bar-warn" role="status">
           <span class="grow">Somebody else changed this file. Saving asks which text wins.</span>
           <button type="button" class="button small" onClick={() => void props.bench.files.compare(props.tab.fileId)}>
@@ -78,7 +86,21 @@ function Stale(props: { bench: Workbench; tab: OpenFile }) {
       </Show>
       <Show when={props.tab.stale === "removed"}>
         <div class="bar bar-warn" role="status">
-          This file was deleted. Saving makes it anew.
+          <span class="grow">
+            This file was deleted.{props.tab.dirty && mayEdit(props.bench.state) ? " Saving makes it anew." : ""}
+          </span>
+          <Show when={mayEdit(props.bench.state) && props.tab.unreadable === null}>
+            <button
+              type="button"
+              class="button small"
+              onClick={() => void props.bench.files.overwrite(props.tab.fileId, null)}
+            >
+              Make it anew
+            </button>
+          </Show>
+          <button type="button" class="button small" onClick={() => props.bench.files.close(props.tab.fileId)}>
+            Close
+          </button>
         </div>
       </Show>
     </>
@@ -95,7 +117,7 @@ function FileTab(props: { bench: Workbench; fileId: string }) {
       label={tab()?.dirty ? `${name()} (unsaved)` : name()}
       title={tab()?.path}
       closeTitle="Close"
-      onSelect={() => props.bench.context.dispatch({ type: "tab_active", fileId: props.fileId })}
+      onSelect={() => props.bench.files.activate(props.fileId)}
       onClose={() => props.bench.files.close(props.fileId)}
     >
       <span class="dirty-mark" aria-hidden="true" hidden={!tab()?.dirty}>

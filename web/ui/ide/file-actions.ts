@@ -1,11 +1,14 @@
 /** What a person can do with files. */
 
-import type { FileEntry } from "../../core/api-types.ts";
+import { batch } from "solid-js";
+import type { FileContent, FileEntry } from "../../core/api-types.ts";
+import { successor } from "../../core/model/files.ts";
 import type { Tab } from "../../core/model/state.ts";
-import { join, parent, pathError, resolve } from "../../core/paths.ts";
+import { basename, join, parent, pathError, resolve } from "../../core/paths.ts";
 import { Problem, sentence, Unreachable } from "../../core/problem.ts";
 import { sizeText } from "../../core/size.ts";
 import type { Documents } from "../editor/documents.ts";
+import { saveText } from "../save-text.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
 
@@ -13,32 +16,46 @@ export class FileActions {
   readonly #context: IdeContext;
   readonly #documents: Documents;
   readonly #saving = new Map<string, Promise<boolean>>();
+  /** Counts the files that a person wanted in front. */
+  #asked = 0;
 
   constructor(context: IdeContext, documents: Documents) {
     this.#context = context;
     this.#documents = documents;
   }
 
+  /** Whether a person has wanted any file in front. */
+  get asked(): boolean {
+    return this.#asked > 0;
+  }
+
+  /** Brings an open file to the front. */
+  activate(fileId: string): void {
+    this.#asked += 1;
+    this.#context.dispatch({ type: "tab_active", fileId });
+  }
+
   /** Opens a file, in front unless `activate` is false. */
   async open(fileId: string, activate = true): Promise<void> {
     const { api, dispatch, state } = this.#context;
     if (state().tabs.some((tab) => tab.fileId === fileId)) {
-      if (activate) dispatch({ type: "tab_active", fileId });
+      if (activate) this.activate(fileId);
       return;
     }
+    if (activate) this.#asked += 1;
+    const turn = this.#asked;
     await attempt(this.#context, async () => {
       const file = await api.file(fileId);
+      // On a slow network somebody may have gone elsewhere meanwhile, and stays there.
+      const front = activate && turn === this.#asked;
       // Asked for twice at once: the text that is open already may have been edited since.
       if (state().tabs.some((tab) => tab.fileId === fileId)) {
-        if (activate) dispatch({ type: "tab_active", fileId });
+        if (front) dispatch({ type: "tab_active", fileId });
         return;
       }
-      let unreadable: string | null = null;
-      if (file.is_directory || file.symlink_target !== null) unreadable = "This is a link, not a file.";
-      else if (file.content === null) unreadable = `This file is too large for the editor: ${sizeText(file.size)}.`;
-      else if (file.encoding === "base64") unreadable = `This file is no text. It has ${sizeText(file.size)}.`;
-      else this.#documents.open(file.id, file.path, file.content);
-      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable, activate });
+      const unreadable = whyUnreadable(file);
+      if (unreadable === null) this.#documents.open(file.id, file.path, file.content ?? "");
+      dispatch({ type: "tab_opened", file: withoutContent(file), unreadable, activate: front });
     });
   }
 
@@ -80,13 +97,33 @@ export class FileActions {
       return;
     }
     const snapshot = this.#documents.snapshot(fileId);
+    if (snapshot === null) return;
     await attempt(this.#context, async () => {
-      const file = await api.createFile(workspaceId, tab.path, false);
-      const saved = snapshot === null ? file : await api.saveFile(file.id, snapshot.text, file.etag);
-      this.#close(fileId);
-      dispatch({ type: "files_written", files: [saved] });
-      await this.open(saved.id);
+      try {
+        const made = await api.createFile(workspaceId, tab.path, false, snapshot.text);
+        batch(() => {
+          this.adopt(fileId, made.id);
+          dispatch({ type: "files_written", files: [made] });
+          const dirty = this.#documents.markSaved(made.id, snapshot.doc);
+          dispatch({ type: "tab_loaded", fileId: made.id, etag: made.etag, dirty });
+        });
+      } catch (error) {
+        if (!(error instanceof Problem) || error.code !== "path_exists") throw error;
+        // It came back before the page was told.
+        dispatch({ type: "file_list", files: await api.files(workspaceId) });
+        const there = successor(this.#context.state(), tab);
+        if (there === undefined) throw error;
+        this.adopt(fileId, there.id);
+        await this.#conflict(there.id, false);
+      }
     });
+  }
+
+  /** The text of a removed file is from now on that of the file that took its place. */
+  adopt(fileId: string, by: string): void {
+    if (this.#tab(fileId) === undefined || this.#tab(by) !== undefined) return;
+    this.#documents.adopt(fileId, by);
+    this.#context.dispatch({ type: "tab_adopted", fileId, by });
   }
 
   /** The server's text wins. */
@@ -95,14 +132,19 @@ export class FileActions {
     if (this.#context.state().dialog?.kind === "conflict") dispatch({ type: "dialog", dialog: null });
     await attempt(this.#context, async () => {
       const file = await api.file(fileId);
-      if (file.content === null || file.encoding === "base64") {
-        this.#close(fileId);
-        return;
-      }
-      this.#documents.replace(fileId, file.content);
+      const unreadable = whyUnreadable(file);
+      if (unreadable === null) this.#documents.replace(fileId, file.content ?? "");
+      else this.#documents.close(fileId);
       dispatch({ type: "files_written", files: [withoutContent(file)] });
-      dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty: this.#documents.isDirty(fileId) });
+      const dirty = this.#documents.isDirty(fileId);
+      dispatch({ type: "tab_loaded", fileId, etag: file.etag, dirty, ...(unreadable === null ? {} : { unreadable }) });
     });
+  }
+
+  /** Keeps the text of an open file on the person's own machine; from then on it is no loss. */
+  keepCopy(fileId: string): void {
+    const [tab, snapshot] = [this.#tab(fileId), this.#documents.snapshot(fileId)];
+    if (tab !== undefined && snapshot !== null) saveText(basename(tab.path), snapshot.text);
   }
 
   /** Closes a tab; one with unsaved text asks first, unless `discard`. */
@@ -142,6 +184,10 @@ export class FileActions {
     const path = resolve("/", typed);
     const error = pathError(path);
     if (error !== null) return error;
+    if (path === file.path) {
+      this.#context.dispatch({ type: "dialog", dialog: null });
+      return null;
+    }
     try {
       const moved = await this.#context.api.moveFile(file.id, path);
       this.#context.dispatch({ type: "files_written", files: [moved] });
@@ -185,6 +231,7 @@ export class FileActions {
         this.#forget(new NotSaved(tab.path).message);
       } catch (error) {
         if (error instanceof Unreachable) throw new NotSaved(tab.path);
+        if (error instanceof Problem && error.code === "not_permitted") throw new MayNot(tab.path);
         if (!(error instanceof Problem) || (error.status !== 412 && error.status !== 404)) throw error;
         await this.#conflict(fileId, error.status === 404);
       }
@@ -225,6 +272,13 @@ class NotSaved extends Error {
   }
 }
 
+/** The right to edit was taken away meanwhile. */
+class MayNot extends Error {
+  constructor(path: string) {
+    super(`${path} is not saved: you may only watch this workspace now. Ask its owner, or keep a copy.`);
+  }
+}
+
 /** Why a path could not be had, with what helps. */
 function refusal(failure: unknown, path: string): string {
   if (!(failure instanceof Problem)) return sentence(failure);
@@ -232,6 +286,13 @@ function refusal(failure: unknown, path: string): string {
   if (failure.code === "generated_folder")
     return `${path} lies in a folder that programs make in the sandbox. Make it in a terminal.`;
   return sentence(failure);
+}
+
+/** Why the editor can't show a file; null where it can. */
+function whyUnreadable(file: FileContent): string | null {
+  if (file.is_directory || file.symlink_target !== null) return "This is a link, not a file.";
+  if (file.content === null) return `This file is too large for the editor: ${sizeText(file.size)}.`;
+  return file.encoding === "base64" ? `This file is no text. It has ${sizeText(file.size)}.` : null;
 }
 
 function withoutContent<T extends FileEntry>(file: T): FileEntry {

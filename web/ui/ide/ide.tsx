@@ -1,4 +1,4 @@
-import { createEffect, createMemo, createSignal, Match, on, onCleanup, onMount, Show, Switch } from "solid-js";
+import { createEffect, createMemo, createSignal, For, Match, on, onCleanup, onMount, Show, Switch } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { Me } from "../../core/api-types.ts";
 import { workspaceOf } from "../../core/model/state.ts";
@@ -43,9 +43,15 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
               <img src="/icon.svg" alt="" width="48" height="48" />
               <h1>Not here</h1>
               <p role="alert">{text()}</p>
-              <a class="button" href="/" onClick={followInPage}>
-                All workspaces
-              </a>
+              <Rescue bench={bench} />
+              <div class="placeholder-actions">
+                <button type="button" class="button" onClick={() => location.reload()}>
+                  Try again
+                </button>
+                <a class="button" href="/" onClick={followInPage}>
+                  All workspaces
+                </a>
+              </div>
             </main>
           )}
         </Match>
@@ -65,11 +71,11 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
               <aside class="side" aria-label="Files and processes">
                 <FileTree bench={bench} />
                 <ProcessList bench={bench} />
-                <Splitter label="Width of the side bar" axis="x" property="--side" initial={260} least={160} />
+                <Splitter label="Width of the side bar" axis="x" property="--side" least={160} />
               </aside>
               <main class="work" data-layout>
                 <EditorPane bench={bench} />
-                <Splitter label="Height of the terminals" axis="y" property="--terminals" initial={280} least={90} />
+                <Splitter label="Height of the terminals" axis="y" property="--terminals" least={90} />
                 <TerminalPane bench={bench} />
               </main>
             </div>
@@ -80,6 +86,27 @@ export default function IdePage(props: { api: Api; me: Me; workspaceId: string; 
       <ReconnectPill bench={bench} />
       <Notices bench={bench} />
     </>
+  );
+}
+
+/** What was not saved when the workspace went is still here, and nowhere else. */
+function Rescue(props: { bench: Workbench }) {
+  const unsaved = () => props.bench.state.tabs.filter((tab) => tab.dirty);
+  return (
+    <Show when={unsaved().length > 0}>
+      <p>Not saved:</p>
+      <ul class="rescue" aria-label="Not saved">
+        <For each={unsaved().map((tab) => tab.fileId)}>
+          {(fileId) => (
+            <li>
+              <button type="button" class="button" onClick={() => props.bench.files.keepCopy(fileId)}>
+                Keep a copy of {props.bench.state.tabs.find((tab) => tab.fileId === fileId)?.path}
+              </button>
+            </li>
+          )}
+        </For>
+      </ul>
+    </Show>
   );
 }
 
@@ -98,8 +125,7 @@ function useDropGuard(): void {
 
 /** Nobody loses unsaved texts by a link, a step back or a closed window without being asked. */
 function useLeaveGuard(bench: Workbench): void {
-  const unsaved = (): boolean =>
-    bench.state.presence.kind === "open" && bench.state.tabs.some((tab) => tab.dirty || tab.saving);
+  const unsaved = (): boolean => bench.state.tabs.some((tab) => tab.dirty || tab.saving);
   const onUnload = (event: BeforeUnloadEvent): void => {
     if (unsaved()) event.preventDefault();
   };
@@ -107,7 +133,8 @@ function useLeaveGuard(bench: Workbench): void {
   onCleanup(() => window.removeEventListener("beforeunload", onUnload));
   onCleanup(
     guardLeaving((to) => {
-      if (!unsaved()) return true;
+      // There is nowhere left to save them.
+      if (!unsaved() || bench.state.presence.kind !== "open") return true;
       bench.context.dispatch({ type: "dialog", dialog: { kind: "leave", to } });
       return false;
     }),

@@ -11,6 +11,7 @@ export const KEYS: readonly (readonly [keys: string, what: string])[] = [
   ["Ctrl+P", "open a file by a few of its letters"],
   ["Ctrl+`", "go between editor and terminal"],
   ["Ctrl+F", "search in the file"],
+  ["Esc, then Tab", "leave the editor: Tab by itself indents"],
   ["Ctrl+Shift+F", "search in the terminal’s output"],
   ["Ctrl+Shift+C or V", "copy and paste in a terminal"],
   ["F2, Delete, Shift+F10", "rename, delete and more, in the file tree"],
@@ -26,7 +27,8 @@ export function useKeys(bench: Workbench): void {
     if (act === null) return;
     event.preventDefault();
     event.stopPropagation();
-    act();
+    // Held, they would start a program many times a second.
+    if (!event.repeat) act();
   };
   // Before the editor sees them: it has meanings of its own for some.
   onMount(() => window.addEventListener("keydown", onKey, { capture: true }));

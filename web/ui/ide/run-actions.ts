@@ -122,7 +122,11 @@ export class RunActions {
   /** Closes the tab. A program that runs goes on, and its terminal waits for it to be opened again. */
   close(processId: string): void {
     this.#context.dispatch({ type: "terminal_closed", processId });
-    if (isRunning(this.#context.state().processes.get(processId))) return;
+    if (!isRunning(this.#context.state().processes.get(processId))) this.#forget(processId);
+  }
+
+  /** Lets a terminal go that nobody looks at; it comes again from the output that is kept. */
+  #forget(processId: string): void {
     this.#terminals.get(processId)?.dispose();
     this.#terminals.delete(processId);
     this.#skims.delete(processId);
@@ -158,6 +162,9 @@ export class RunActions {
     this.#notePassed(processId);
     const hint = mayEdit(this.#context.state()) ? "; Enter runs it again" : "";
     this.#terminals.get(processId)?.end(`[${statusText(process)}${hint}]`);
+    // Where its tab was closed while it ran nobody looks, once all that came is counted.
+    const hidden = () => !this.#context.state().terminals.includes(processId);
+    if (hidden()) this.#terminals.get(processId)?.whenDrawn(() => hidden() && this.#forget(processId));
   }
 
   /** Who may type where follows roles and statuses. */

@@ -4,6 +4,7 @@ import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
 import { coarse } from "../appearance.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
+import { once } from "../widgets/once.ts";
 import { Tab, TabList } from "../widgets/tabs.tsx";
 import { TerminalSearch } from "./terminal-search.tsx";
 import { TouchKeys } from "./touch-keys.tsx";
@@ -59,7 +60,7 @@ export function TerminalPane(props: { bench: Workbench }) {
           </TabList>
         </Show>
         <Show when={mayEdit(state())}>
-          <IconButton icon="plus" label="Another terminal" onClick={() => void props.bench.runs.newTerminal()} />
+          <IconButton icon="plus" label="Another terminal" onClick={once(() => void props.bench.runs.newTerminal())} />
         </Show>
         <span class="grow" />
         <Show when={process()}>
@@ -74,7 +75,11 @@ export function TerminalPane(props: { bench: Workbench }) {
                 {statusText(shown())}
               </span>
               <Show when={mayEdit(state()) && !isRunning(shown()) && shown().command !== null}>
-                <IconButton icon="again" label="Run again" onClick={() => void props.bench.runs.again(shown().id)} />
+                <IconButton
+                  icon="again"
+                  label="Run again"
+                  onClick={once(() => void props.bench.runs.again(shown().id))}
+                />
               </Show>
               <IconButton
                 icon="search"

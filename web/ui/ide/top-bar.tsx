@@ -4,6 +4,7 @@ import { sandboxWord } from "../../core/model/sandbox.ts";
 import { type Dialog, isRunning, mayEdit, workspaceOf } from "../../core/model/state.ts";
 import { followInPage } from "../router.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
+import { once } from "../widgets/once.ts";
 import type { Workbench } from "./workbench.ts";
 
 /** The line above everything: where one is, how the connection stands, and what runs. */
@@ -74,7 +75,7 @@ export function TopBar(props: { bench: Workbench; sideOpen: boolean; onToggleSid
           class="button primary"
           title={runTitle()}
           disabled={command() === null}
-          onClick={() => void props.bench.saveAndRun()}
+          onClick={once(() => void props.bench.saveAndRun())}
         >
           <Icon name="play" />
           <span>Run</span>
@@ -96,7 +97,7 @@ export function TopBar(props: { bench: Workbench; sideOpen: boolean; onToggleSid
           type="button"
           class="button compact"
           title="New terminal"
-          onClick={() => void props.bench.runs.newTerminal()}
+          onClick={once(() => void props.bench.runs.newTerminal())}
         >
           <Icon name="terminal" />
           <span>New terminal</span>

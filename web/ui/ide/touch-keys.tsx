@@ -1,7 +1,8 @@
 import { For, onCleanup } from "solid-js";
-import type { TouchKey } from "../../core/terminal/touch-keys.ts";
+import { repeats, type TouchKey } from "../../core/terminal/touch-keys.ts";
 import { ctrlHeld, holdCtrl } from "../terminal/ctrl.ts";
 import type { TerminalHandle } from "../terminal/terminal.ts";
+import { heldKey } from "./held-key.ts";
 
 /** In their order; Ctrl stands between the first two and the rest. */
 const BEFORE: readonly (readonly [key: TouchKey, text: string, label: string])[] = [
@@ -28,7 +29,7 @@ export function TouchKeys(props: { terminal: TerminalHandle; disabled: boolean }
           disabled={props.disabled}
           // The focus stays where it is, and with it the on-screen keyboard.
           onMouseDown={(event) => event.preventDefault()}
-          onClick={() => props.terminal.press(key)}
+          {...(repeats(key) ? heldKey(() => props.terminal.press(key)) : { onClick: () => props.terminal.press(key) })}
         >
           {text}
         </button>

@@ -3,6 +3,7 @@
 import { createEffect, createMemo, createSignal, on, onCleanup } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { SandboxStatus, Workspace } from "../../core/api-types.ts";
+import { successor } from "../../core/model/files.ts";
 import { reduce } from "../../core/model/reduce.ts";
 import { hasEnded, sandboxState } from "../../core/model/sandbox.ts";
 import {
@@ -38,6 +39,7 @@ export class Workbench {
   /** Sandboxes that the stream said are over, whatever an older answer says. */
   readonly #ended = new Set<string>();
   readonly #reloading = new Set<string>();
+  #running = false;
   #accessAsked = Number.NEGATIVE_INFINITY;
   /** What was open before a reload is open again, so what is open now may be remembered instead. */
   #restored = false;
@@ -56,9 +58,13 @@ export class Workbench {
       if (this.#stream.sandboxId === null && !document.hidden && workspaceOf(state()) !== null) void this.refresh();
     }, POLL_MS);
     window.addEventListener("pagehide", this.#remember);
+    window.addEventListener("online", this.#onOnline);
+    window.addEventListener("offline", this.#onOffline);
     onCleanup(() => {
       this.#remember();
       window.removeEventListener("pagehide", this.#remember);
+      window.removeEventListener("online", this.#onOnline);
+      window.removeEventListener("offline", this.#onOffline);
       clearInterval(poll);
       this.#stream.dispose();
       this.runs.dispose();
@@ -78,6 +84,7 @@ export class Workbench {
       const { files, ...workspace } = await api.workspace(workspaceId);
       dispatch({ type: "workspace", workspace });
       dispatch({ type: "file_list", files });
+      this.#reached(true);
       this.#join(workspace);
     } catch (error) {
       if (error instanceof Problem && error.status === 401) signedOut();
@@ -88,11 +95,23 @@ export class Workbench {
         });
       } else if (this.state.presence.kind === "loading") {
         dispatch({ type: "gone", why: sentence(error) });
-      } else if (!(error instanceof Unreachable)) {
+      } else if (error instanceof Unreachable) {
+        this.#reached(false);
+      } else {
         tell(this.context, error);
       }
     }
   });
+
+  /** Without a sandbox there is no stream to tell of a lost connection; asking for news does. */
+  #reached(reached: boolean): void {
+    const { connection, presence } = this.state;
+    if (presence.kind !== "open" || this.#stream.sandboxId !== null || reached === (connection === "off")) return;
+    this.context.dispatch({ type: "connection", connection: reached ? "off" : "reconnecting" });
+  }
+
+  readonly #onOnline = (): void => void this.refresh();
+  readonly #onOffline = (): void => this.#reached(false);
 
   readonly #listFiles = coalesce(async () => {
     const { api, dispatch, workspaceId } = this.context;
@@ -120,8 +139,8 @@ export class Workbench {
     });
     for (const fileId of memory.files) {
       if (this.state.files.has(fileId)) await this.files.open(fileId, false);
-      // Whoever opened a file meanwhile keeps it in front.
-      if (fileId === memory.activeFile && this.state.activeFile === null) dispatch({ type: "tab_active", fileId });
+      // Whoever opened a file meanwhile gets it in front.
+      if (fileId === memory.activeFile && !this.files.asked) dispatch({ type: "tab_active", fileId });
     }
     for (const id of memory.terminals) {
       if (this.state.processes.has(id)) this.runs.show(id, id === memory.activeTerminal);
@@ -213,14 +232,21 @@ export class Workbench {
     }
   }
 
-  /** What the Run button does. */
+  /** What the Run button does. A second click before the first has done its work is the same one. */
   async saveAndRun(): Promise<void> {
-    if (await this.files.saveAll()) await this.runs.runActive();
+    if (this.#running) return;
+    this.#running = true;
+    try {
+      if (await this.files.saveAll()) await this.runs.runActive();
+    } finally {
+      this.#running = false;
+    }
   }
 
   /** Tries at once to connect again. */
   reconnect(): void {
     this.#stream.feed({ type: "retry" });
+    if (this.#stream.sandboxId === null) void this.refresh();
   }
 
   /** Makes a sandbox, or wakes the suspended one. */
@@ -267,6 +293,17 @@ export class Workbench {
         this.runs.syncAllWritable();
       }),
     );
+    // An open file's name decides its language, and what it is called for those who don't see it.
+    createEffect(() => {
+      for (const tab of state().tabs) this.documents.rename(tab.fileId, tab.path);
+    });
+    // What was removed and has come back is the same file to whoever has it open.
+    createEffect(() => {
+      for (const tab of state().tabs) {
+        const file = successor(state(), tab);
+        if (file !== undefined) this.files.adopt(tab.fileId, file.id);
+      }
+    });
     // A clean open file follows the server's text.
     createEffect(() => {
       for (const tab of state().tabs) {

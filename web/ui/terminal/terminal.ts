@@ -95,6 +95,11 @@ export class TerminalHandle {
     });
   }
 
+  /** Calls back when all that was written is parsed. */
+  whenDrawn(done: () => void): void {
+    this.#terminal.write("", done);
+  }
+
   /** A line of the page's own, told apart by its colour. */
   remark(text: string): void {
     this.#terminal.write(`\r\n${coloured(text)}\r\n`);

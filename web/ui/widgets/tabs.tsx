@@ -1,8 +1,15 @@
-import type { JSX } from "solid-js";
+import { createEffect, type JSX, onCleanup, onMount } from "solid-js";
 import { Icon } from "./icons.tsx";
 
 /** A row of tabs. Arrow keys move between them, Delete and the middle button close one. */
 export function TabList(props: { label: string; children: JSX.Element }) {
+  let list!: HTMLDivElement;
+  onMount(() => {
+    // The tab in front stays in sight in less room, too.
+    const observer = new ResizeObserver(() => show(list.querySelector('[aria-selected="true"]')));
+    observer.observe(list);
+    onCleanup(() => observer.disconnect());
+  });
   const onKeyDown = (event: KeyboardEvent & { currentTarget: HTMLElement }): void => {
     const tabs = [...event.currentTarget.querySelectorAll<HTMLElement>('[role="tab"]')];
     const at = tabs.indexOf(document.activeElement as HTMLElement);
@@ -21,7 +28,17 @@ export function TabList(props: { label: string; children: JSX.Element }) {
     queueMicrotask(() => queueMicrotask(() => next.focus()));
   };
   return (
-    <div class="tab-list" role="tablist" aria-label={props.label} onKeyDown={onKeyDown}>
+    <div
+      ref={list}
+      class="tab-list"
+      role="tablist"
+      aria-label={props.label}
+      onKeyDown={onKeyDown}
+      onWheel={(event) => {
+        // A mouse's wheel goes up and down only; what is more than fits lies to the side.
+        if (event.deltaX === 0) event.currentTarget.scrollLeft += event.deltaY;
+      }}
+    >
       {props.children}
     </div>
   );
@@ -37,8 +54,15 @@ export function Tab(props: {
   onClose: () => void;
   children: JSX.Element;
 }) {
+  let element!: HTMLDivElement;
+  createEffect(() => {
+    // Its words may come later than it does, and make it wider.
+    void props.label;
+    if (props.selected) show(element);
+  });
   return (
     <div
+      ref={element}
       class="tab"
       classList={{ active: props.selected }}
       role="tab"
@@ -51,7 +75,7 @@ export function Tab(props: {
       onAuxClick={(event) => event.button === 1 && props.onClose()}
       onKeyDown={(event) => {
         if (event.key === "Enter" || event.key === " ") props.onSelect();
-        else if (event.key === "Delete") props.onClose();
+        else if (event.key === "Delete") closeByKey(element, props.onClose);
         else return;
         event.preventDefault();
       }}
@@ -70,5 +94,24 @@ export function Tab(props: {
         <Icon name="close" />
       </span>
     </div>
+  );
+}
+
+function show(tab: Element | null): void {
+  tab?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+/** Closes a tab, and leaves the keyboard in the row, or beside it when that was the last. */
+function closeByKey(tab: HTMLElement, close: () => void): void {
+  const list = tab.parentElement;
+  const around = tab.closest("section");
+  close();
+  // After whatever takes the focus for itself; a question that is asked keeps it.
+  queueMicrotask(() =>
+    queueMicrotask(() => {
+      if (document.querySelector("dialog[open]") !== null) return;
+      const next = list?.isConnected ? list.querySelector<HTMLElement>('[aria-selected="true"]') : null;
+      (next ?? around?.querySelector<HTMLElement>("button:enabled"))?.focus();
+    }),
   );
 }

@@ -159,8 +159,9 @@ async fn listing_pages_and_hides_git() {
     let (mut seen, mut cursor) = (Vec::new(), None);
     loop {
         let page = PageRequest { limit: 10, cursor };
-        let list = WorkspaceCommand::Files { prefix: "/".into(), all: false, page: Some(page) };
-        let WorkspaceAnswer::Files(files) = workspace.command(&ann, list, None).await.unwrap() else { panic!() };
+        let list = WorkspaceCommand::Files { prefix: "/".into(), all: false, page: Some(page), unless: None };
+        let answer = workspace.command(&ann, list, None).await.unwrap();
+        let WorkspaceAnswer::Tree { files: Some(files), .. } = answer else { panic!("{answer:?}") };
         seen.extend(files.items.into_iter().map(|file| file.path));
         cursor = files.next_cursor;
         if cursor.is_none() {

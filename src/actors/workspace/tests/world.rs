@@ -150,17 +150,17 @@ pub async fn view(workspace: &WorkspaceRef, caller: &Caller) -> Result<Workspace
 }
 
 pub async fn paths(workspace: &WorkspaceRef, caller: &Caller) -> Vec<String> {
-    let list = WorkspaceCommand::Files { prefix: "/".into(), all: true, page: None };
+    let list = WorkspaceCommand::Files { prefix: "/".into(), all: true, page: None, unless: None };
     match workspace.command(caller, list, None).await.unwrap() {
-        WorkspaceAnswer::Files(files) => files.items.into_iter().map(|file| file.path).collect(),
+        WorkspaceAnswer::Tree { files: Some(files), .. } => files.items.into_iter().map(|file| file.path).collect(),
         other => panic!("{other:?}"),
     }
 }
 
 pub async fn content(workspace: &WorkspaceRef, caller: &Caller, path: &str) -> String {
-    let list = WorkspaceCommand::Files { prefix: path.into(), all: true, page: None };
+    let list = WorkspaceCommand::Files { prefix: path.into(), all: true, page: None, unless: None };
     let id = match workspace.command(caller, list, None).await.unwrap() {
-        WorkspaceAnswer::Files(files) => files.items[0].id,
+        WorkspaceAnswer::Tree { files: Some(files), .. } => files.items[0].id,
         other => panic!("{other:?}"),
     };
     match workspace.command(caller, WorkspaceCommand::File { id }, None).await.unwrap() {
