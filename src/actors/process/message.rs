@@ -110,6 +110,8 @@ pub enum ProcessMessage {
         may_type: bool,
         /// How many bytes may be sent to begin with, counted like `SessionCredit`.
         credit: u64,
+        /// How many of them were sent by a subscription before, and not taken yet.
+        owed: u64,
         /// Taken: events after this one come. Or the cursor is refused.
         reply: RpcReplyPort<Result<EventId, ResumeInvalid>>,
     },

@@ -171,9 +171,10 @@ impl Shell {
                 let _ = reply.send(self.life.as_ref().map(|life| life.record.clone()));
             }
             ProcessMessage::Info { writer, reply } => self.inform(&writer, reply),
-            ProcessMessage::Subscribe { session, subscription, from, may_type, credit, reply } => {
+            ProcessMessage::Subscribe { session, subscription, from, may_type, credit, owed, reply } => {
                 let viewer = session.id;
                 let taken = self.subscribe(Subscriber { session, subscription }, from, may_type, credit);
+                self.viewers.owe(viewer, owed);
                 // The session begins before its first event comes; one that is gone takes none.
                 let _ = reply.send(taken);
                 self.serve(viewer);

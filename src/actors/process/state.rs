@@ -37,6 +37,13 @@ pub struct Outcome {
     pub bytes: Option<u64>,
 }
 
+impl Outcome {
+    /// Whether it was killed, or was a shell that says so of what it ran: shells exit with 128 and the signal's number.
+    fn was_killed(&self) -> bool {
+        self.signal.as_deref() == Some("KILL") || self.exit_code == Some(128 + 9)
+    }
+}
+
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
@@ -129,7 +136,8 @@ impl Life {
     #[must_use]
     pub fn suspects_sandbox(&self) -> bool {
         matches!(&self.phase, Phase::Ending(outcome)
-            if !self.cancelled && outcome.reason.is_none() && matches!(outcome.signal.as_deref(), Some("KILL" | "TERM" | "HUP")))
+            if !self.cancelled && outcome.reason.is_none()
+                && (outcome.was_killed() || matches!(outcome.signal.as_deref(), Some("TERM" | "HUP"))))
     }
 
     /// What the sandbox says may have ended it.
@@ -141,7 +149,7 @@ impl Life {
         if let Phase::Ending(outcome) = &mut self.phase {
             outcome.reason = match fate.ending {
                 Some(ending) => Some(ending),
-                None if ran_out && outcome.signal.as_deref() == Some("KILL") => Some("out_of_memory".to_owned()),
+                None if ran_out && outcome.was_killed() => Some("out_of_memory".to_owned()),
                 None => None,
             };
         }
@@ -271,6 +279,16 @@ mod tests {
         assert_eq!(ended(9, Some(2), oom(2)), None);
         assert_eq!(ended(9, None, oom(2)), None);
         assert_eq!(ended(15, Some(1), oom(2)), None);
+        let by_shell = |code: i32| {
+            let mut life = life();
+            life.start(OffsetDateTime::UNIX_EPOCH);
+            life.oom_kills = Some(1);
+            life.end(outcome_of(&exit(Some(code), None), EventId::ZERO, 0, OffsetDateTime::UNIX_EPOCH));
+            life.blame(oom(2));
+            life.ended().expect("ending").view().reason
+        };
+        assert_eq!(by_shell(137).as_deref(), Some("out_of_memory"));
+        assert_eq!(by_shell(1), None);
         let stopped = || Fate { oom_kills: 0, ending: Some("node_stopped".to_owned()) };
         assert_eq!(ended(15, Some(0), stopped()).as_deref(), Some("node_stopped"));
         assert_eq!(ended(11, Some(0), stopped()), None, "its own fault");

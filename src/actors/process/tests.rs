@@ -181,7 +181,15 @@ impl Listener {
         let session = self.session.clone();
         let credit = 64 * 1024;
         let taken = process
-            .call(|reply| ProcessMessage::Subscribe { session, subscription: 1, from, may_type: true, credit, reply })
+            .call(|reply| ProcessMessage::Subscribe {
+                session,
+                subscription: 1,
+                from,
+                may_type: true,
+                credit,
+                owed: 0,
+                reply,
+            })
             .await
             .expect("an answer");
         if let Ok(after) = taken {

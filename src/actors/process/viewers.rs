@@ -147,6 +147,13 @@ impl Viewers {
         self.viewers.insert(id, viewer);
     }
 
+    /// So much of a new viewer's credit is on its way to it already.
+    pub fn owe(&mut self, id: u64, bytes: u64) {
+        if let Some(viewer) = self.viewers.get_mut(&id) {
+            viewer.sent += bytes;
+        }
+    }
+
     /// Removes a viewer.
     pub fn remove(&mut self, id: u64) {
         self.viewers.remove(&id);

@@ -323,9 +323,7 @@ impl Shell {
         (self.clock.unflushed, self.clock.dropped) = (None, false);
         self.subs.unstall();
         for process_id in std::mem::take(&mut self.clock.touched) {
-            if let Some(sub) = self.subs.get(process_id) {
-                sub.window.flushed();
-            }
+            self.subs.flushed(process_id);
             self.credit(process_id);
         }
     }

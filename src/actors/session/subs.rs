@@ -33,6 +33,8 @@ pub struct Sub {
     cursor: Option<EventId>,
     /// It had ended when it was last heard of: its replay takes one of the turns.
     finished: bool,
+    /// It gave its turn away: what it sent is with the client, whose acknowledgement it needs for more.
+    parked: bool,
     subscription: u64,
     /// Its window.
     pub window: Window,
@@ -47,8 +49,10 @@ pub struct Subscribe {
     pub subscription: u64,
     /// From where.
     pub from: From,
-    /// How many bytes to begin with.
+    /// How many bytes may be on their way at once, to begin with.
     pub credit: u64,
+    /// How many of them already are.
+    pub owed: u64,
 }
 
 /// What becomes of a `resume`.
@@ -103,7 +107,7 @@ impl Subs {
 
     fn insert(&mut self, id: Uuid, phase: Phase, finished: bool, from: From) {
         let window = Window::new(self.acks);
-        self.subs.insert(id, Sub { phase, from, cursor: None, finished, subscription: 0, window });
+        self.subs.insert(id, Sub { phase, from, cursor: None, finished, parked: false, subscription: 0, window });
     }
 
     /// Whether the session has this process.
@@ -167,7 +171,7 @@ impl Subs {
         if self.stalled {
             return Vec::new();
         }
-        let under_way = |sub: &&Sub| sub.finished && matches!(sub.phase, Phase::Asked | Phase::Live);
+        let under_way = |sub: &&Sub| sub.finished && !sub.parked && matches!(sub.phase, Phase::Asked | Phase::Live);
         let mut turns = REPLAYS.saturating_sub(self.subs.values().filter(under_way).count());
         let mut next = Vec::new();
         for (id, sub) in &mut self.subs {
@@ -177,10 +181,11 @@ impl Subs {
             turns -= usize::from(sub.finished);
             self.subscriptions += 1;
             sub.subscription = self.subscriptions;
-            sub.window = Window::new(self.acks);
-            sub.phase = Phase::Asked;
+            sub.window = sub.window.again();
+            (sub.phase, sub.parked) = (Phase::Asked, false);
             let from = sub.cursor.map_or(sub.from, From::After);
-            next.push(Subscribe { process_id: *id, subscription: sub.subscription, from, credit: sub.window.size() });
+            let (credit, owed) = (sub.window.size(), sub.window.owed());
+            next.push(Subscribe { process_id: *id, subscription: sub.subscription, from, credit, owed });
         }
         next
     }
@@ -242,6 +247,16 @@ impl Subs {
             }
         }
         left
+    }
+
+    /// The socket took everything of this process. With acknowledgements its replay may now be waiting for one, while
+    /// others could begin.
+    pub fn flushed(&mut self, id: Uuid) {
+        let acks = self.acks;
+        if let Some(sub) = self.subs.get_mut(&id) {
+            sub.window.flushed();
+            sub.parked = acks;
+        }
     }
 
     /// The socket took everything it was handed.
@@ -317,10 +332,27 @@ mod tests {
             subs.add(Uuid::from_u128(number), true, From::Earliest);
         }
         assert_eq!(subs.due().len(), REPLAYS);
+        subs.flushed(Uuid::from_u128(0));
+        assert!(subs.due().is_empty(), "without acknowledgements it goes on by itself");
         assert_eq!(subs.due().len(), 0);
         subs.done(Uuid::from_u128(0));
         assert_eq!(froms(&mut subs), [(Uuid::from_u128(4), From::Earliest)]);
         assert!(!subs.all_done());
+    }
+
+    #[test]
+    fn replays_that_wait_for_acknowledgements_give_their_turns_away() {
+        let mut subs = Subs::new(true, false);
+        for number in 0..10 {
+            subs.add(Uuid::from_u128(number), true, From::Earliest);
+        }
+        for Subscribe { process_id, subscription, .. } in subs.due() {
+            subs.began(process_id, subscription, EventId::ZERO);
+            subs.handed(process_id, EventId::new(0, 1), 100);
+            subs.flushed(process_id);
+        }
+        assert_eq!(subs.due().len(), REPLAYS);
+        assert!(subs.due().is_empty());
     }
 
     #[test]

@@ -33,6 +33,24 @@ impl Window {
         window
     }
 
+    /// The window of a subscription that goes on where this one stopped: what was handed over and not acknowledged is
+    /// still on its way.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let mut window = Self::new(self.acks);
+        if self.acks {
+            window.sent = self.owed();
+            window.marks = self.marks.iter().map(|(sequence, sent)| (*sequence, sent - self.taken)).collect();
+        }
+        window
+    }
+
+    /// How much is on its way, in bytes.
+    #[must_use]
+    pub const fn owed(&self) -> u64 {
+        self.sent - self.taken
+    }
+
     /// How wide it is: the credit to begin with.
     #[must_use]
     pub const fn size(&self) -> u64 {
@@ -102,6 +120,24 @@ mod tests {
         window.flushed();
         assert!(window.credit() && !window.credit());
         assert_eq!(window.told(), SOCKET_WINDOW_BYTES + 40_000);
+    }
+
+    #[test]
+    fn a_window_that_begins_again_owes_what_was_not_acknowledged() {
+        let mut window = Window::new(true);
+        for sequence in 1..=10 {
+            window.send(sequence, 10_000);
+        }
+        window.acknowledge(3);
+        let mut again = window.again();
+        assert_eq!((again.owed(), again.told()), (70_000, ACK_WINDOW_BYTES));
+        again.send(11, 30_000);
+        again.acknowledge(10);
+        assert!(again.credit());
+        assert_eq!((again.owed(), again.told()), (30_000, ACK_WINDOW_BYTES + 70_000));
+        let mut socket = Window::new(false);
+        socket.send(1, 10_000);
+        assert_eq!(socket.again().owed(), 0, "it is begun again when the socket took everything");
     }
 
     proptest! {

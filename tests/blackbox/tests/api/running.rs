@@ -296,6 +296,10 @@ fn a_program_killed_for_memory_says_out_of_memory() {
         let process = ws.run_to_end(json!({"command": ["python3", "-c", script]})).await.process;
         assert_eq!((&process["status"], &process["reason"]), (&json!("failed"), &json!("out_of_memory")), "{process}");
         assert_eq!(ws.sh("echo still here").await.good(), "still here\n", "the sandbox goes on");
+        // A shell between exits by itself and says of what it ran that it was killed.
+        let line = r#"python3 -c "b'x' * (6 << 30)"; exit $?"#;
+        let process = ws.run_to_end(json!({ "command": line })).await.process;
+        assert_eq!((&process["exit_code"], &process["reason"]), (&json!(137), &json!("out_of_memory")), "{process}");
         // One that runs out as soon as it runs is told from one that was killed before or after it by somebody else.
         for (command, reason) in [
             (json!("kill -KILL $$"), json!(null)),
