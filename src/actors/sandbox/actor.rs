@@ -18,6 +18,7 @@ use crate::{
     actors::{Code, Node, Refused, agent_link, idempotency::Key, views::SandboxView, workspace::SaveOutcome},
     clock,
     cluster::{Entity, StartError},
+    seldom::Seldom,
     store::metadata::{Kind, Partition},
 };
 
@@ -56,6 +57,7 @@ impl Entity for Sandbox {
             waiting_end: Vec::new(),
             waiting_fate: Vec::new(),
             quiet_ticks: 0,
+            impostors: Seldom::default(),
         };
         let (actor, _) = Actor::spawn_linked(None, SandboxActor, state, region)
             .await

@@ -22,6 +22,7 @@ use crate::{
         workspace::WorkspaceMessage,
     },
     clock,
+    seldom::Seldom,
     store::metadata::{Commit, Guard, Kind, Partition},
 };
 
@@ -54,6 +55,8 @@ pub(super) struct Shell {
     pub(super) waiting_end: Vec<RpcReplyPort<()>>,
     pub(super) waiting_fate: Vec<RpcReplyPort<Fate>>,
     pub(super) quiet_ticks: u32,
+    /// Refused agents: any program in the sandbox can dial as often as it likes.
+    pub(super) impostors: Seldom,
 }
 
 impl Shell {
@@ -251,7 +254,8 @@ impl Shell {
         let Some(record) = self.record.as_ref().filter(|record| record.takes_agent()) else { return };
         if let Some(newest) = &self.newest_link {
             if newest.instance != hello.instance && self.link.is_some() {
-                tracing::warn!(sandbox = %self.id, "a second agent beside a living one was refused");
+                let Some(untold) = self.impostors.happens(std::time::Instant::now()) else { return };
+                tracing::warn!(sandbox = %self.id, untold, "a second agent beside a living one was refused");
                 let workspace = self.node.workspace(record.workspace_id);
                 let notice = playhouse_protocol::agent::AgentFrame::Notice {
                     code: "agent_impostor".into(),
