@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use playhouse::{
     host::{HostConfig, HostFailure, run_with},
     sandbox::{probe, rights::Rights},
@@ -464,6 +465,49 @@ async fn the_newest_node_replaces_the_others_and_a_hello_waits_for_it() {
         drop(agent);
         next.end(id, 1).expect("ended");
         next.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+}
+
+/// Dials as an agent does, again and again, until one of the dials is closed.
+const FLOOD: &str = r#"
+import os, select, socket
+sandbox = bytes.fromhex(os.environ["PLAYHOUSE_SANDBOX_ID"].replace("-", ""))
+dialled = []
+closed = []
+while not closed:
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect("/run/playhouse/node.sock")
+    hello = bytes([1, 16]) + sandbox + os.urandom(16) + bytes([1]) + os.urandom(32)
+    stream.sendall(len(hello).to_bytes(4, "big") + hello)
+    dialled.append(stream)
+    closed = select.select(dialled[:1000], [], [], 0)[0]
+print("closed")
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_dials_without_end_takes_the_host_from_nobody() {
+    let Some(world) = World::new(false) else { return };
+    let host = world.host();
+    let mut node = world.node(1).await;
+    blocking(move || {
+        let flooding = spec();
+        node.create(&flooding, 1).expect("made");
+        let (_, mut agent) = node.agent();
+        agent.ask(&format!("sh echo {} | base64 -d > flood.py", STANDARD.encode(FLOOD)));
+        // Nobody reads from the agents' socket meanwhile.
+        assert_eq!(agent.ask("sh python3 flood.py"), "closed\n", "the socket is full");
+        let other = spec();
+        node.create(&other, 1).expect("made");
+        let begin = Instant::now();
+        while node.agent().0.sandbox_id != other.sandbox_id {
+            assert!(begin.elapsed() < LIMIT, "the other one's agent is not handed over");
+        }
+        for id in [flooding.sandbox_id, other.sandbox_id] {
+            node.end(id, 1).expect("ended on the same connection");
+        }
+        node.send(&ToHost::Leave);
     })
     .await;
     host.await.expect("the task").expect("left");

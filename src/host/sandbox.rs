@@ -133,10 +133,16 @@ fn check(spec: &SandboxSpec) -> Result<(), String> {
     Rules::new(&spec.egress).map(|_| ())
 }
 
-/// Begins an agent's log anew when it is long: what is in it is for people who look for a fault, and the newest counts.
-pub(super) fn bound_log(dir: &Path) {
-    let Ok(log) = fs::OpenOptions::new().write(true).open(dir.join("agent.log")) else { return };
-    if log.metadata().is_ok_and(|found| found.len() > LOG_BYTES) {
+/// Begins the log of a sandbox's agent anew when it is long.
+pub(super) fn bound_agent_log(dir: &Path) {
+    bound_log(&dir.join("agent.log"), LOG_BYTES);
+}
+
+/// Begins a log anew when it holds more bytes: what is in it is for people who look for a fault, and the newest counts.
+/// Whoever writes it appends to it.
+pub(super) fn bound_log(log: &Path, most: u64) {
+    let Ok(log) = fs::OpenOptions::new().write(true).open(log) else { return };
+    if log.metadata().is_ok_and(|found| found.len() > most) {
         // One that can't be cut is cut another time.
         let _ = log.set_len(0);
     }
@@ -162,7 +168,24 @@ pub(super) fn prepare_machine() {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    #[test]
+    fn a_log_is_bounded_while_it_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        bound_log(&path, 10);
+        let mut log = fs::OpenOptions::new().create(true).append(true).open(&path).expect("opened");
+        log.write_all(b"0123456789").expect("written");
+        bound_log(&path, 10);
+        assert_eq!(fs::read(&path).expect("read"), b"0123456789");
+        log.write_all(b"more").expect("written");
+        bound_log(&path, 10);
+        log.write_all(b"anew").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"anew");
+    }
 
     #[test]
     fn a_specification_is_checked_before_anything_is_made() {

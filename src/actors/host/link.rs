@@ -224,6 +224,10 @@ async fn take_agents(node: &Node, agents: AsyncFd<OwnedFd>) -> io::Error {
                 });
             }
             Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+            // This process may be out of descriptors for a moment; that agent dials again.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "an agent could not be taken over");
+            }
             Err(error) => return error,
         }
     }
@@ -244,7 +248,11 @@ fn receive_agent(socket: &OwnedFd) -> io::Result<Option<(Arrived, OwnedFd)>> {
     if length == 0 {
         return Ok(None);
     }
-    let arrived = codec::decode::<Arrived>(&bytes[..length]).map_err(io::Error::other)?;
-    let stream = descriptor.ok_or_else(|| io::Error::other("a hand-over without a descriptor"))?;
+    let arrived = codec::decode::<Arrived>(&bytes[..length]).map_err(invalid)?;
+    let stream = descriptor.ok_or_else(|| invalid("a hand-over without a descriptor"))?;
     Ok(Some((arrived, stream)))
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }

@@ -77,10 +77,7 @@ impl Service {
             self.watch(id, init, &slot, &mut tasks);
         }
         tracing::info!(sandbox_id = %id, ended = record.ended.is_some(), "took over a sandbox");
-        self.entries.insert(
-            id,
-            Entry { record, slot: Some(slot), tasks, init_before: None, disk_bytes: 0, asked: false, hello: None },
-        );
+        self.entries.insert(id, Entry::new(record, Some(slot), tasks));
     }
 
     pub(super) fn watch(&self, sandbox_id: Uuid, init: ProcessRef, slot: &SharedSlot, tasks: &mut JoinSet<()>) {
