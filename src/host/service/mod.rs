@@ -419,7 +419,7 @@ impl Service {
             // A successor replaces them anyway.
             let _ = std::fs::remove_file(run_dir.join(name));
         }
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && !self.records.leaves_any() {
             self.driver.leave_nothing();
             let _ = std::fs::remove_dir(run_dir);
         }
