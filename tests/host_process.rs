@@ -470,6 +470,48 @@ async fn the_newest_node_replaces_the_others_and_a_hello_waits_for_it() {
     host.await.expect("the task").expect("left");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_while_a_sandbox_is_made_has_one_with_the_token_that_it_knows() {
+    let Some(world) = World::new(false) else { return };
+    let host = world.host();
+    let mut node = world.node(1).await;
+    let spec = spec();
+    let id = spec.sandbox_id;
+    let command_id = Uuid::now_v7();
+    let create = ToHost::Create { command_id, epoch: 1, spec: spec.clone() };
+    let mut node = {
+        let create = create.clone();
+        blocking(move || {
+            node.send(&create);
+            // What is behind it is answered when the host has begun.
+            node.send(&ToHost::Look { sandbox_id: id });
+            node.wait(|frame| matches!(frame, FromHost::Looked { .. }).then_some(()));
+            node
+        })
+        .await;
+        world.node(2).await
+    };
+    assert_eq!(node.held(), [Held { sandbox_id: id, epoch: 1, ended: None }], "one that is being made is held");
+    blocking(move || {
+        node.send(&create);
+        assert_eq!(node.done(command_id), Ok(()), "the same command is answered here");
+        let (_, mut agent) = node.agent();
+        assert_eq!(agent.ask("token"), "ab".repeat(32));
+        // A node that died with the token.
+        let other = SandboxSpec { token: [0xcd; 32], ..spec };
+        node.create(&other, 1).expect("started anew");
+        while agent.hear().is_ok() {}
+        let (_, mut agent) = node.agent();
+        assert_eq!(agent.ask("token"), "cd".repeat(32));
+        node.create(&other, 1).expect("it is there");
+        assert_eq!(agent.ask("sh echo alive"), "alive\n");
+        node.end(id, 1).expect("ended");
+        node.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+}
+
 /// Dials as an agent does, again and again, until one of the dials is closed.
 const FLOOD: &str = r#"
 import os, select, socket

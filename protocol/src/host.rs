@@ -95,7 +95,7 @@ pub enum ToHost {
         /// Its incarnation.
         incarnation: u64,
     },
-    /// Makes a sandbox and starts its agent.
+    /// Makes a sandbox and starts its agent. One that is there with another token is started anew with this one.
     Create {
         /// Echoed in [`FromHost::Done`].
         #[bincode(with_serde)]
@@ -217,7 +217,7 @@ pub struct Held {
     pub sandbox_id: Uuid,
     /// The highest epoch it was commanded under.
     pub epoch: u64,
-    /// It runs (frozen counts); otherwise how it ended.
+    /// It runs (frozen counts, and so does one that is being made); otherwise how it ended.
     pub ended: Option<EndCause>,
 }
 

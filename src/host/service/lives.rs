@@ -11,7 +11,7 @@ use crate::{
     host::{
         LOG_BYTES,
         machine::failed,
-        record::{Cause, Record},
+        record::{Cause, Record, token_hash},
         sandbox::{self, Made},
     },
     sandbox::process::ProcessRef,
@@ -82,6 +82,7 @@ impl Service {
             entry.tasks.abort_all();
             entry.hello = None;
             entry.init_before = entry.record.init;
+            entry.record.token_hash = token_hash(&spec);
             // Until the new one runs the record tells of one that ended: a host that comes after this one says so too.
             entry.record.ended.get_or_insert(Cause::AgentExited { status: 255 });
             Some((entry.slot.clone()?, entry.record.init))

@@ -67,7 +67,7 @@ impl Service {
                 tracing::error!(sandbox_id = %id, %error, "a sandbox's new place could not be written down");
             }
         }
-        self.machine.adopt(id, record.epoch, record.ended.as_ref().map(EndCause::from));
+        self.machine.adopt(id, record.epoch, record.token_hash.clone(), record.ended.as_ref().map(EndCause::from));
         let mut tasks = JoinSet::new();
         let slot = Arc::new(Mutex::new(slot));
         if record.ended.is_none() {
