@@ -59,6 +59,13 @@ pub struct Limits {
     pub pids: u32,
 }
 
+impl Limits {
+    /// The least that an agent and a shell need.
+    pub const LEAST: Self = Self { cpu_millis: 10, memory_bytes: 32 << 20, disk_bytes: 16 << 20, pids: 16 };
+    /// The most that can be made. The disk's is what ext4's default layout takes.
+    pub const MOST: Self = Self { cpu_millis: 1_000_000, memory_bytes: 16 << 40, disk_bytes: 15 << 40, pids: 1 << 20 };
+}
+
 /// A name that sandboxes may reach through the egress proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EgressRule {

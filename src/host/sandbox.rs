@@ -17,16 +17,13 @@ use super::{
     sockets,
 };
 use crate::sandbox::{
-    StepError, disk,
+    StepError,
     driver::{Driver, Slot},
     process::ProcessRef,
 };
 
 /// Rules that a sandbox may have.
 const RULES: usize = 1024;
-/// The least memory that an agent and a shell need.
-const MIN_MEMORY_BYTES: u64 = 32 << 20;
-const MIN_PIDS: u32 = 16;
 /// The most that an agent's log may hold before it begins anew, in bytes.
 const LOG_BYTES: u64 = 1 << 20;
 
@@ -115,16 +112,17 @@ fn check(spec: &SandboxSpec) -> Result<(), String> {
     if templates::find(&spec.template).is_none() {
         return Err(format!("there is no template {:?}", spec.template));
     }
-    if !(10..=1_000_000).contains(&cpu_millis) {
+    let (least, most) = (Limits::LEAST, Limits::MOST);
+    if !(least.cpu_millis..=most.cpu_millis).contains(&cpu_millis) {
         return Err(format!("{cpu_millis} thousandths of a CPU"));
     }
-    if !(MIN_MEMORY_BYTES..=1 << 44).contains(&memory_bytes) {
+    if !(least.memory_bytes..=most.memory_bytes).contains(&memory_bytes) {
         return Err(format!("{memory_bytes} bytes of memory"));
     }
-    if !(disk::MIN_BYTES..=disk::MAX_BYTES).contains(&disk_bytes) {
+    if !(least.disk_bytes..=most.disk_bytes).contains(&disk_bytes) {
         return Err(format!("{disk_bytes} bytes of disk"));
     }
-    if !(MIN_PIDS..=1 << 20).contains(&pids) {
+    if !(least.pids..=most.pids).contains(&pids) {
         return Err(format!("{pids} processes"));
     }
     if spec.egress.len() > RULES {
