@@ -372,6 +372,57 @@ async fn a_host_that_dies_leaves_its_sandboxes_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_whose_record_cannot_be_read_is_left_to_a_host_that_can() {
+    let Some(world) = World::new(false) else { return };
+    let host = world.host();
+    let mut node = world.node(1).await;
+    let spec = spec();
+    let id = spec.sandbox_id;
+    let mut agent = blocking(move || {
+        node.create(&spec, 1).expect("made");
+        let (_, agent) = node.agent();
+        node.send(&ToHost::Leave);
+        agent
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+    let record = world.data.path().join("host/sandboxes").join(id.to_string()).join("state.json");
+    let whole = fs::read(&record).expect("a record");
+    fs::write(&record, b"{").expect("written");
+
+    let host = world.host();
+    let mut node = world.node(2).await;
+    assert_eq!(node.held(), []);
+    let mut agent = blocking(move || {
+        assert_eq!(agent.ask("sh echo alive"), "alive\n", "it goes on");
+        let other = SandboxSpec { sandbox_id: Uuid::now_v7(), ..self::spec() };
+        node.create(&other, 1).expect("made");
+        let (_, mut another) = node.agent();
+        let users = "sh cat /proc/self/uid_map";
+        assert_ne!(agent.ask(users), another.ask(users), "its users are no other's");
+        assert!(node.create(&SandboxSpec { sandbox_id: id, ..other.clone() }, 2).is_err(), "not made twice");
+        node.end(other.sandbox_id, 1).expect("ended");
+        node.send(&ToHost::Leave);
+        agent
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+
+    fs::write(&record, whole).expect("written");
+    let host = world.host();
+    let mut node = world.node(3).await;
+    assert_eq!(node.held(), [Held { sandbox_id: id, epoch: 1, ended: None }]);
+    blocking(move || {
+        assert_eq!(agent.ask("sh echo alive"), "alive\n");
+        node.end(id, 1).expect("ended");
+        node.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+    assert!(!world.run_dir().exists(), "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hog_is_killed_alone_and_an_agent_that_hogs_ends_its_sandbox() {
     let Some(world) = World::new(false) else { return };
     let host = world.host();
