@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod invariant;
 mod word;
+pub mod seldom;
 pub mod sandbox;
 pub mod host;
 pub mod doctor;

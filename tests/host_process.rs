@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use playhouse::{
     host::{HostConfig, HostFailure, run_with},
     sandbox::{probe, rights::Rights},
@@ -371,6 +372,57 @@ async fn a_host_that_dies_leaves_its_sandboxes_to_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_whose_record_cannot_be_read_is_left_to_a_host_that_can() {
+    let Some(world) = World::new(false) else { return };
+    let host = world.host();
+    let mut node = world.node(1).await;
+    let spec = spec();
+    let id = spec.sandbox_id;
+    let mut agent = blocking(move || {
+        node.create(&spec, 1).expect("made");
+        let (_, agent) = node.agent();
+        node.send(&ToHost::Leave);
+        agent
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+    let record = world.data.path().join("host/sandboxes").join(id.to_string()).join("state.json");
+    let whole = fs::read(&record).expect("a record");
+    fs::write(&record, b"{").expect("written");
+
+    let host = world.host();
+    let mut node = world.node(2).await;
+    assert_eq!(node.held(), []);
+    let mut agent = blocking(move || {
+        assert_eq!(agent.ask("sh echo alive"), "alive\n", "it goes on");
+        let other = SandboxSpec { sandbox_id: Uuid::now_v7(), ..self::spec() };
+        node.create(&other, 1).expect("made");
+        let (_, mut another) = node.agent();
+        let users = "sh cat /proc/self/uid_map";
+        assert_ne!(agent.ask(users), another.ask(users), "its users are no other's");
+        assert!(node.create(&SandboxSpec { sandbox_id: id, ..other.clone() }, 2).is_err(), "not made twice");
+        node.end(other.sandbox_id, 1).expect("ended");
+        node.send(&ToHost::Leave);
+        agent
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+
+    fs::write(&record, whole).expect("written");
+    let host = world.host();
+    let mut node = world.node(3).await;
+    assert_eq!(node.held(), [Held { sandbox_id: id, epoch: 1, ended: None }]);
+    blocking(move || {
+        assert_eq!(agent.ask("sh echo alive"), "alive\n");
+        node.end(id, 1).expect("ended");
+        node.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+    assert!(!world.run_dir().exists(), "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hog_is_killed_alone_and_an_agent_that_hogs_ends_its_sandbox() {
     let Some(world) = World::new(false) else { return };
     let host = world.host();
@@ -464,6 +516,91 @@ async fn the_newest_node_replaces_the_others_and_a_hello_waits_for_it() {
         drop(agent);
         next.end(id, 1).expect("ended");
         next.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_comes_back_while_a_sandbox_is_made_has_one_with_the_token_that_it_knows() {
+    let Some(world) = World::new(false) else { return };
+    let host = world.host();
+    let mut node = world.node(1).await;
+    let spec = spec();
+    let id = spec.sandbox_id;
+    let command_id = Uuid::now_v7();
+    let create = ToHost::Create { command_id, epoch: 1, spec: spec.clone() };
+    let mut node = {
+        let create = create.clone();
+        blocking(move || {
+            node.send(&create);
+            // What is behind it is answered when the host has begun.
+            node.send(&ToHost::Look { sandbox_id: id });
+            node.wait(|frame| matches!(frame, FromHost::Looked { .. }).then_some(()));
+            node
+        })
+        .await;
+        world.node(2).await
+    };
+    assert_eq!(node.held(), [Held { sandbox_id: id, epoch: 1, ended: None }], "one that is being made is held");
+    blocking(move || {
+        node.send(&create);
+        assert_eq!(node.done(command_id), Ok(()), "the same command is answered here");
+        let (_, mut agent) = node.agent();
+        assert_eq!(agent.ask("token"), "ab".repeat(32));
+        // A node that died with the token.
+        let other = SandboxSpec { token: [0xcd; 32], ..spec };
+        node.create(&other, 1).expect("started anew");
+        while agent.hear().is_ok() {}
+        let (_, mut agent) = node.agent();
+        assert_eq!(agent.ask("token"), "cd".repeat(32));
+        node.create(&other, 1).expect("it is there");
+        assert_eq!(agent.ask("sh echo alive"), "alive\n");
+        node.end(id, 1).expect("ended");
+        node.send(&ToHost::Leave);
+    })
+    .await;
+    host.await.expect("the task").expect("left");
+}
+
+/// Dials as an agent does, again and again, until one of the dials is closed.
+const FLOOD: &str = r#"
+import os, select, socket
+sandbox = bytes.fromhex(os.environ["PLAYHOUSE_SANDBOX_ID"].replace("-", ""))
+dialled = []
+closed = []
+while not closed:
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect("/run/playhouse/node.sock")
+    hello = bytes([1, 16]) + sandbox + os.urandom(16) + bytes([1]) + os.urandom(32)
+    stream.sendall(len(hello).to_bytes(4, "big") + hello)
+    dialled.append(stream)
+    closed = select.select(dialled[:1000], [], [], 0)[0]
+print("closed")
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_dials_without_end_takes_the_host_from_nobody() {
+    let Some(world) = World::new(false) else { return };
+    let host = world.host();
+    let mut node = world.node(1).await;
+    blocking(move || {
+        let flooding = spec();
+        node.create(&flooding, 1).expect("made");
+        let (_, mut agent) = node.agent();
+        agent.ask(&format!("sh echo {} | base64 -d > flood.py", STANDARD.encode(FLOOD)));
+        // Nobody reads from the agents' socket meanwhile.
+        assert_eq!(agent.ask("sh python3 flood.py"), "closed\n", "the socket is full");
+        let other = spec();
+        node.create(&other, 1).expect("made");
+        let begin = Instant::now();
+        while node.agent().0.sandbox_id != other.sandbox_id {
+            assert!(begin.elapsed() < LIMIT, "the other one's agent is not handed over");
+        }
+        for id in [flooding.sandbox_id, other.sandbox_id] {
+            node.end(id, 1).expect("ended on the same connection");
+        }
+        node.send(&ToHost::Leave);
     })
     .await;
     host.await.expect("the task").expect("left");

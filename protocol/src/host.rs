@@ -59,6 +59,13 @@ pub struct Limits {
     pub pids: u32,
 }
 
+impl Limits {
+    /// The least that an agent and a shell need.
+    pub const LEAST: Self = Self { cpu_millis: 10, memory_bytes: 32 << 20, disk_bytes: 16 << 20, pids: 16 };
+    /// The most that can be made. The disk's is what ext4's default layout takes.
+    pub const MOST: Self = Self { cpu_millis: 1_000_000, memory_bytes: 16 << 40, disk_bytes: 15 << 40, pids: 1 << 20 };
+}
+
 /// A name that sandboxes may reach through the egress proxy.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct EgressRule {
@@ -95,7 +102,7 @@ pub enum ToHost {
         /// Its incarnation.
         incarnation: u64,
     },
-    /// Makes a sandbox and starts its agent.
+    /// Makes a sandbox and starts its agent. One that is there with another token is started anew with this one.
     Create {
         /// Echoed in [`FromHost::Done`].
         #[bincode(with_serde)]
@@ -217,7 +224,7 @@ pub struct Held {
     pub sandbox_id: Uuid,
     /// The highest epoch it was commanded under.
     pub epoch: u64,
-    /// It runs (frozen counts); otherwise how it ended.
+    /// It runs (frozen counts, and so does one that is being made); otherwise how it ended.
     pub ended: Option<EndCause>,
 }
 

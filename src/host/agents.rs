@@ -61,8 +61,15 @@ async fn accept_one(listener: &AsyncFd<OwnedFd>) -> io::Result<Receiver> {
     }
 }
 
+/// Whether there is no room for another descriptor just now: in the socket, or in what its user may have under way.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let full = [Errno::AGAIN, Errno::NOBUFS, Errno::NOMEM, Errno::TOOMANYREFS];
+    Errno::from_io_error(error).is_some_and(|error| full.contains(&error))
+}
+
 impl Receiver {
-    /// Hands an agent over. A full socket is an error too: a node that doesn't take agents can't own them.
+    /// Hands an agent over. A socket that is full for now is an error that [`is_full`] knows.
     pub(super) fn hand_over(&self, arrived: &Arrived, agent: impl AsFd) -> io::Result<()> {
         let bytes = codec::encode(arrived).map_err(io::Error::other)?;
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];

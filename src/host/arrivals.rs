@@ -1,6 +1,11 @@
 //! A sandbox's `node.sock`: its agent dials and says one hello, exactly; then it waits for its owner's challenge.
 
-use std::{io, ops::Range, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use playhouse_protocol::{
     codec,
@@ -9,44 +14,65 @@ use playhouse_protocol::{
 use tokio::{
     io::AsyncReadExt,
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 use uuid::Uuid;
 
 use super::{service::Event, sockets};
+use crate::seldom::Seldom;
 
 /// How long a hello may take.
 const HELLO_LIMIT: Duration = Duration::from_secs(2);
 /// How many may be on their way per sandbox.
 const PENDING: usize = 8;
+/// The shortest time between two of one sandbox: a program that dials without end must not keep the node from the others.
+/// An agent that is turned away dials again no sooner.
+const PACE: Duration = Duration::from_millis(10);
+
+/// A sandbox's turn to have a hello handed over, held until the service is done with it: one at a time.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _permit: OwnedSemaphorePermit,
+}
 
 /// Takes a sandbox's hellos for ever.
 pub(super) async fn accept(listener: UnixListener, sandbox_id: Uuid, users: Range<u32>, events: mpsc::Sender<Event>) {
     let pending = Arc::new(Semaphore::new(PENDING));
+    let turns = Arc::new(Semaphore::new(1));
+    let refusals = Arc::new(Mutex::new(Seldom::default()));
     loop {
         let Ok(permit) = Arc::clone(&pending).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%sandbox_id, %error, "an agent could not be accepted");
+                refuse(&refusals, sandbox_id, &error);
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let users = users.clone();
-        let events = events.clone();
+        let (users, events) = (users.clone(), events.clone());
+        let (turns, refusals) = (Arc::clone(&turns), Arc::clone(&refusals));
         tokio::spawn(async move {
             let _permit = permit;
             match timeout(HELLO_LIMIT, read_hello(stream, sandbox_id, users)).await {
                 Ok(Ok((hello, stream))) => {
+                    let Ok(permit) = turns.acquire_owned().await else { return };
                     // The service is gone when the host ends; the agent dials again then.
-                    let _ = events.send(Event::Arrived { hello, stream }).await;
+                    let _ = events.send(Event::Arrived { hello, stream, turn: Turn { _permit: permit } }).await;
                 }
-                Ok(Err(error)) => tracing::warn!(%sandbox_id, %error, "refused an agent's connection"),
-                Err(_) => tracing::warn!(%sandbox_id, "an agent's connection said no hello in time"),
+                Ok(Err(error)) => refuse(&refusals, sandbox_id, &error),
+                Err(_) => refuse(&refusals, sandbox_id, &"it said no hello in time"),
             }
         });
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Logs a refusal, but only now and then: whoever is refused may be a program that wants the log to grow.
+fn refuse(refusals: &Mutex<Seldom>, sandbox_id: Uuid, error: &dyn fmt::Display) {
+    if let Some(untold) = refusals.lock().unwrap_or_else(PoisonError::into_inner).happens(Instant::now()) {
+        tracing::warn!(%sandbox_id, %error, untold, "refused an agent's connection");
     }
 }
 
@@ -105,5 +131,30 @@ mod tests {
         assert!(say(&[0, 0, 0, 2, 1, 2]).await.is_err(), "no hello");
         let (_agent, host) = UnixStream::pair().expect("a pair");
         assert!(read_hello(host, Uuid::nil(), 1..1).await.is_err(), "another user");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_hello_at_a_time_is_handed_over() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("node.sock");
+        let (events, mut arriving) = mpsc::channel(64);
+        let me = rustix::process::geteuid().as_raw();
+        let listener = UnixListener::bind(&path).expect("bound");
+        let accepting = tokio::spawn(accept(listener, Uuid::from_u128(1), me..me + 1, events));
+        let mut dialled = Vec::new();
+        for _ in 0..2 * PENDING {
+            let mut stream = UnixStream::connect(&path).await.expect("dialled");
+            stream.write_all(&codec::encode_prefixed(&hello(1)).expect("encoded")).await.expect("written");
+            dialled.push(stream);
+        }
+        for _ in 0..2 * PENDING {
+            let begin = tokio::time::Instant::now();
+            let Some(Event::Arrived { turn, .. }) = arriving.recv().await else { panic!("no hello") };
+            let next = timeout(Duration::from_secs(1), arriving.recv()).await;
+            assert!(next.is_err(), "another one before this one was handed over");
+            assert!(begin.elapsed() >= PACE);
+            drop(turn);
+        }
+        accepting.abort();
     }
 }

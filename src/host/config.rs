@@ -4,6 +4,11 @@ use std::path::PathBuf;
 
 use crate::sandbox::rights::Rights;
 
+/// Where a host that a node starts logs, in the data directory. It is opened for appending.
+pub const LOG: &str = "host.log";
+/// A log above this is begun anew, in bytes.
+pub const LOG_BYTES: u64 = 16 * 1024 * 1024;
+
 /// What a host is told.
 #[derive(Debug, Clone)]
 pub struct HostConfig {

@@ -15,7 +15,7 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
@@ -81,7 +81,12 @@ async fn greet(stream: UnixStream, peer: Peer, events: mpsc::Sender<Event>) -> s
     let (out, outgoing) = mpsc::channel(OUTGOING);
     let mut tasks = tokio::task::JoinSet::new();
     let reader_events = events.clone();
+    let (taken, is_taken) = oneshot::channel();
     tasks.spawn(async move {
+        // The service drops commands of a node that it does not know yet. The other end is gone with this connection.
+        if is_taken.await.is_err() {
+            return;
+        }
         let error = read_commands(read, connection, &reader_events).await;
         tracing::info!(connection, %error, "a node's connection ended");
         // The service is gone when the host ends, and then so is everything.
@@ -95,7 +100,10 @@ async fn greet(stream: UnixStream, peer: Peer, events: mpsc::Sender<Event>) -> s
         }
     });
     let node = Node { connection, name, incarnation, peer, out, _tasks: tasks };
-    events.send(Event::Node(node)).await.map_err(std::io::Error::other)
+    events.send(Event::Node(node)).await.map_err(std::io::Error::other)?;
+    // A node that was turned away has no reader any more.
+    let _ = taken.send(());
+    Ok(())
 }
 
 async fn read_commands(mut read: OwnedReadHalf, connection: u64, events: &mpsc::Sender<Event>) -> std::io::Error {
@@ -126,4 +134,26 @@ async fn write_frames(mut write: OwnedWriteHalf, mut outgoing: mpsc::Receiver<Fr
         timeout(WRITE_LIMIT, write.write_all(&bytes)).await??;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_command_right_behind_the_hello_comes_after_its_node() {
+        let (mut node, host) = UnixStream::pair().expect("a pair");
+        let peer = sockets::peer(&host).expect("a peer");
+        for frame in [ToHost::Hello { node: "n".into(), incarnation: 1 }, ToHost::Leave] {
+            node.write_all(&codec::encode_prefixed(&frame).expect("encoded")).await.expect("written");
+        }
+        // A service that is busy: there is no room for an event until the first one is taken.
+        let (events, mut arriving) = mpsc::channel(1);
+        events.try_send(Event::NodeGone { connection: 0 }).expect("room");
+        let greeting = tokio::spawn(greet(host, peer, events));
+        assert!(matches!(arriving.recv().await, Some(Event::NodeGone { connection: 0 })));
+        let Some(Event::Node(_node)) = arriving.recv().await else { panic!("a command before its node") };
+        assert!(matches!(arriving.recv().await, Some(Event::Command { command: ToHost::Leave, .. })));
+        greeting.await.expect("no panic").expect("greeted");
+    }
 }

@@ -4,9 +4,9 @@
 //! |---|---|---|---|---|---|
 //! | (none) | make it → Making | done | unknown | unknown | – |
 //! | Making | waits | waits | waits | waits | noted once made |
-//! | Running | done | remove it → Removing | freeze it → Freezing | start it anew → Making | tell → Ended |
+//! | Running | done; with another token start it anew → Making | remove it → Removing | freeze it → Freezing | start it anew → Making | tell → Ended |
 //! | Freezing | done | waits | waits | waits | tell, once frozen → Ended |
-//! | Ended | done, told again | remove it → Removing | unknown | start it anew → Making | – |
+//! | Ended | done, told again; with another token start it anew → Making | remove it → Removing | unknown | start it anew → Making | – |
 //! | Removing | refused once gone | waits | waits | waits | – |
 //!
 //! Every command is fenced by its epoch first, and one whose id was answered before is answered alike.
@@ -15,6 +15,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use playhouse_protocol::host::{EndCause, FromHost, Held, HostError, Look, SandboxSpec, ToHost};
 use uuid::Uuid;
+
+use super::record::token_hash;
 
 /// How many answers are remembered.
 const ANSWERS: usize = 4096;
@@ -59,6 +61,8 @@ enum Want {
 #[derive(Debug)]
 struct Life {
     epoch: u64,
+    /// The hash of the token that its agent has.
+    token_hash: String,
     phase: Phase,
     /// The command that is being done.
     doing: Vec<Uuid>,
@@ -81,9 +85,9 @@ impl Machine {
     }
 
     /// A sandbox that a host before this one made.
-    pub(super) fn adopt(&mut self, sandbox_id: Uuid, epoch: u64, ended: Option<EndCause>) {
+    pub(super) fn adopt(&mut self, sandbox_id: Uuid, epoch: u64, token_hash: String, ended: Option<EndCause>) {
         let phase = ended.map_or(Phase::Running, |cause| Phase::Ended { cause });
-        self.lives.insert(sandbox_id, Life { epoch, phase, doing: Vec::new(), waiting: VecDeque::new() });
+        self.lives.insert(sandbox_id, Life { epoch, token_hash, phase, doing: Vec::new(), waiting: VecDeque::new() });
     }
 
     /// What is here, for a node that connects.
@@ -92,9 +96,9 @@ impl Machine {
             .iter()
             .filter_map(|(id, life)| {
                 let ended = match &life.phase {
-                    // Its command's answer is still to come, on this connection too.
-                    Phase::Making { .. } | Phase::Removing => return None,
-                    Phase::Running | Phase::Freezing { .. } => None,
+                    Phase::Removing => return None,
+                    // One that is being started anew has its disk: it must not pass for lost.
+                    Phase::Making { .. } | Phase::Running | Phase::Freezing { .. } => None,
                     Phase::Ended { cause } => Some(cause.clone()),
                 };
                 Some(Held { sandbox_id: *id, epoch: life.epoch, ended })
@@ -175,7 +179,8 @@ impl Machine {
             }
             Want::Create(spec) => {
                 let phase = Phase::Making { ended: None };
-                let life = Life { epoch, phase, doing: vec![command_id], waiting: VecDeque::new() };
+                let token_hash = token_hash(&spec);
+                let life = Life { epoch, token_hash, phase, doing: vec![command_id], waiting: VecDeque::new() };
                 self.lives.insert(sandbox_id, life);
                 vec![Effect::Make { spec, epoch }]
             }
@@ -274,6 +279,11 @@ impl Machine {
                 break;
             }
             let Some((command_id, _, want)) = life.waiting.pop_front() else { break };
+            let want = match want {
+                // Nobody who asks so can speak with the agent that is there: its token died with a node that had drawn it.
+                Want::Create(spec) if token_hash(&spec) != life.token_hash => Want::Recover(spec),
+                want => want,
+            };
             match (want, &life.phase) {
                 (Want::End, _) => {
                     life.phase = Phase::Removing;
@@ -285,7 +295,13 @@ impl Machine {
                     life.doing.push(command_id);
                     effects.push(Effect::Freeze { sandbox_id, frozen });
                 }
+                // What was isolated before must not run without.
+                (Want::Recover(_), _) if self.missing.is_some() => {
+                    let missing = self.missing.clone().unwrap_or_default();
+                    effects.extend(self.answer(command_id, Err(HostError::CannotIsolate { missing })));
+                }
                 (Want::Recover(spec), _) => {
+                    life.token_hash = token_hash(&spec);
                     life.phase = Phase::Making { ended: None };
                     life.doing.push(command_id);
                     effects.push(Effect::Recover { spec });

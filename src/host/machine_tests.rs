@@ -106,6 +106,52 @@ fn what_fails_to_be_made_can_be_made_again() {
     assert_eq!(machine.made(ID, Ok(()), false), [answered(2, Ok(()))]);
 }
 
+fn create_with(token: u8, command: u128) -> ToHost {
+    ToHost::Create {
+        command_id: Uuid::from_u128(command),
+        epoch: 1,
+        spec: SandboxSpec { token: [token; 32], ..spec() },
+    }
+}
+
+#[test]
+fn one_that_is_asked_for_with_another_token_is_started_anew_with_it() {
+    let with = |token| SandboxSpec { token: [token; 32], ..spec() };
+    let mut machine = Machine::new(None);
+    machine.command(create_with(1, 1), never);
+    assert_eq!(machine.held(), [Held { sandbox_id: ID, epoch: 1, ended: None }], "what is being made is held");
+    assert_eq!(machine.command(create_with(1, 1), never), [], "the same, again");
+    assert_eq!(machine.command(create_with(2, 2), never), [], "of a node that does not know the first token");
+    let made = machine.made(ID, Ok(()), false);
+    assert_eq!(made, [answered(1, Ok(())), Effect::Recover { spec: with(2) }]);
+    assert_eq!(machine.made(ID, Ok(()), false), [answered(2, Ok(()))]);
+    assert_eq!(machine.command(create_with(2, 3), never), [answered(3, Ok(()))], "it has this token");
+    machine.init_ended(ID, EndCause::OutOfMemory);
+    assert_eq!(machine.command(create_with(3, 4), never), [Effect::Recover { spec: with(3) }]);
+    let error = failed("x", "y");
+    assert_eq!(machine.made(ID, Err(error.clone()), true), [answered(4, Err(error))]);
+    assert_eq!(machine.command(create_with(4, 5), never), [Effect::Recover { spec: with(4) }]);
+}
+
+#[test]
+fn one_that_was_taken_over_is_known_by_its_token() {
+    let mut machine = Machine::new(None);
+    machine.adopt(ID, 1, token_hash(&spec()), None);
+    assert_eq!(machine.command(create_with(0, 1), never), [answered(1, Ok(()))]);
+    assert!(matches!(machine.command(create_with(1, 2), never)[..], [Effect::Recover { .. }]));
+}
+
+#[test]
+fn a_host_that_cannot_isolate_starts_nothing_anew() {
+    let mut machine = Machine::new(Some(vec!["root".into()]));
+    machine.adopt(ID, 1, token_hash(&spec()), Some(EndCause::OutOfMemory));
+    let missing = vec!["root".to_owned()];
+    let recover = ToHost::Recover { command_id: Uuid::from_u128(1), epoch: 1, spec: spec() };
+    let refused = Err(HostError::CannotIsolate { missing });
+    assert_eq!(machine.command(recover, never), [answered(1, refused.clone())]);
+    assert_eq!(machine.command(create_with(1, 2), never), [answered(2, refused)]);
+}
+
 #[test]
 fn a_host_that_cannot_isolate_says_why() {
     let mut machine = Machine::new(Some(vec!["root".into()]));
@@ -146,7 +192,12 @@ proptest! {
         for (kind, epoch, flag) in steps {
             next += 1;
             let command = match kind {
-                0 | 1 => Some(create(next, epoch)),
+                0 => Some(create(next, epoch)),
+                1 => Some(ToHost::Create {
+                    command_id: Uuid::from_u128(next),
+                    epoch,
+                    spec: SandboxSpec { token: [u8::from(flag); 32], ..spec() },
+                }),
                 2 => Some(end(next, epoch)),
                 3 => Some(freeze(next, epoch, flag)),
                 _ => None,
@@ -161,6 +212,7 @@ proptest! {
                     let result = if flag { Ok(()) } else { Err(failed("x", "y")) };
                     match busy.take() {
                         Some(Effect::Make { .. }) => machine.made(ID, result, false),
+                        Some(Effect::Recover { .. }) => machine.made(ID, result, true),
                         Some(Effect::Remove { .. }) => {
                             ended |= flag;
                             machine.removed(ID, result)
@@ -174,7 +226,7 @@ proptest! {
         }
         for _ in 0..200 {
             let effects = match busy.take() {
-                Some(Effect::Make { .. }) => machine.made(ID, Ok(()), false),
+                Some(Effect::Make { .. } | Effect::Recover { .. }) => machine.made(ID, Ok(()), false),
                 Some(Effect::Remove { .. }) => machine.removed(ID, Ok(())),
                 Some(Effect::Freeze { .. }) => machine.frozen(ID, Ok(())),
                 _ => break,

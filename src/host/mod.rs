@@ -19,5 +19,5 @@ mod service;
 mod sockets;
 mod watch;
 
-pub use config::{HostConfig, HostFailure};
+pub use config::{HostConfig, HostFailure, LOG, LOG_BYTES};
 pub use service::{run, run_with};

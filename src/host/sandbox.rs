@@ -17,16 +17,13 @@ use super::{
     sockets,
 };
 use crate::sandbox::{
-    StepError, disk,
+    StepError,
     driver::{Driver, Slot},
     process::ProcessRef,
 };
 
 /// Rules that a sandbox may have.
 const RULES: usize = 1024;
-/// The least memory that an agent and a shell need.
-const MIN_MEMORY_BYTES: u64 = 32 << 20;
-const MIN_PIDS: u32 = 16;
 /// The most that an agent's log may hold before it begins anew, in bytes.
 const LOG_BYTES: u64 = 1 << 20;
 
@@ -115,16 +112,17 @@ fn check(spec: &SandboxSpec) -> Result<(), String> {
     if templates::find(&spec.template).is_none() {
         return Err(format!("there is no template {:?}", spec.template));
     }
-    if !(10..=1_000_000).contains(&cpu_millis) {
+    let (least, most) = (Limits::LEAST, Limits::MOST);
+    if !(least.cpu_millis..=most.cpu_millis).contains(&cpu_millis) {
         return Err(format!("{cpu_millis} thousandths of a CPU"));
     }
-    if !(MIN_MEMORY_BYTES..=1 << 44).contains(&memory_bytes) {
+    if !(least.memory_bytes..=most.memory_bytes).contains(&memory_bytes) {
         return Err(format!("{memory_bytes} bytes of memory"));
     }
-    if !(disk::MIN_BYTES..=disk::MAX_BYTES).contains(&disk_bytes) {
+    if !(least.disk_bytes..=most.disk_bytes).contains(&disk_bytes) {
         return Err(format!("{disk_bytes} bytes of disk"));
     }
-    if !(MIN_PIDS..=1 << 20).contains(&pids) {
+    if !(least.pids..=most.pids).contains(&pids) {
         return Err(format!("{pids} processes"));
     }
     if spec.egress.len() > RULES {
@@ -133,10 +131,16 @@ fn check(spec: &SandboxSpec) -> Result<(), String> {
     Rules::new(&spec.egress).map(|_| ())
 }
 
-/// Begins an agent's log anew when it is long: what is in it is for people who look for a fault, and the newest counts.
-pub(super) fn bound_log(dir: &Path) {
-    let Ok(log) = fs::OpenOptions::new().write(true).open(dir.join("agent.log")) else { return };
-    if log.metadata().is_ok_and(|found| found.len() > LOG_BYTES) {
+/// Begins the log of a sandbox's agent anew when it is long.
+pub(super) fn bound_agent_log(dir: &Path) {
+    bound_log(&dir.join("agent.log"), LOG_BYTES);
+}
+
+/// Begins a log anew when it holds more bytes: what is in it is for people who look for a fault, and the newest counts.
+/// Whoever writes it appends to it.
+pub(super) fn bound_log(log: &Path, most: u64) {
+    let Ok(log) = fs::OpenOptions::new().write(true).open(log) else { return };
+    if log.metadata().is_ok_and(|found| found.len() > most) {
         // One that can't be cut is cut another time.
         let _ = log.set_len(0);
     }
@@ -162,7 +166,24 @@ pub(super) fn prepare_machine() {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    #[test]
+    fn a_log_is_bounded_while_it_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("log");
+        bound_log(&path, 10);
+        let mut log = fs::OpenOptions::new().create(true).append(true).open(&path).expect("opened");
+        log.write_all(b"0123456789").expect("written");
+        bound_log(&path, 10);
+        assert_eq!(fs::read(&path).expect("read"), b"0123456789");
+        log.write_all(b"more").expect("written");
+        bound_log(&path, 10);
+        log.write_all(b"anew").expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"anew");
+    }
 
     #[test]
     fn a_specification_is_checked_before_anything_is_made() {

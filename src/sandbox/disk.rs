@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use playhouse_protocol::host::Limits;
 use serde::{Deserialize, Serialize};
 
 use super::StepError;
@@ -33,9 +34,9 @@ pub enum Disk {
 }
 
 /// The smallest disk that ext4 makes sense on.
-pub const MIN_BYTES: u64 = 16 << 20;
+pub const MIN_BYTES: u64 = Limits::LEAST.disk_bytes;
 /// The largest that ext4's default layout takes.
-pub const MAX_BYTES: u64 = 15 << 40;
+pub const MAX_BYTES: u64 = Limits::MOST.disk_bytes;
 /// How the name of a spare that is being formatted begins.
 const FRESH: &str = ".fresh-";
 /// How long a disk may take to be free after the last process that had it is gone.

@@ -13,8 +13,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    cgroup::Cgroups, contained::Contained, disk, plain, process::ProcessRef, ranges::Range, rights::Rights, skeleton,
-    toolchains,
+    cgroup::Cgroups,
+    contained::Contained,
+    disk, plain,
+    process::ProcessRef,
+    ranges::{self, Range},
+    rights::Rights,
+    skeleton, toolchains,
 };
 
 /// How long a killed init may take to be dead.
@@ -387,7 +392,8 @@ impl Driver {
         );
         orphans.sort_unstable();
         orphans.dedup();
-        orphans.retain(|n| !known.contains(n));
+        // One whose state is on the disk, though nobody could read it, is no orphan.
+        orphans.retain(|n| !known.contains(n) && !ranges::is_kept(&paths.ranges, *n, &paths.host_id));
         for n in &orphans {
             if let Ok(cgroup) = paths.cgroups().sandbox(*n) {
                 cgroup.destroy().map_err(StepError::at("remove an orphaned cgroup"))?;

@@ -70,6 +70,17 @@ impl Holder {
     }
 }
 
+/// Whether this host's sandbox that has range `n` in the lock directory `dir` has its state on the disk.
+#[must_use]
+pub fn is_kept(dir: &Path, n: u32, host_id: &str) -> bool {
+    match fs::read(dir.join(n.to_string())) {
+        Ok(text) => serde_json::from_slice::<Holder>(&text)
+            .is_ok_and(|holder| holder.host_id == host_id && holder.state.try_exists().unwrap_or(true)),
+        // Who can't look must not say that it is gone.
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
+}
+
 /// A range that this process holds. Dropping it leaves its sandbox's claim on it; [`Range::release`] gives it back.
 #[derive(Debug)]
 pub struct Range {
@@ -198,6 +209,8 @@ mod tests {
         fs::write(&state, "").expect("written");
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(65));
         let held = Range::claim(dir.path(), 100, "a", one, &state).expect("free");
+        let kept = |n| is_kept(dir.path(), n, "a");
+        assert!(kept(held.number()) && !kept(99) && !is_kept(dir.path(), held.number(), "another host"));
         let n = held.number();
         let other = Range::claim(dir.path(), 100, "b", two, &state).expect("free");
         assert_ne!(other.number(), n, "locked");

@@ -24,15 +24,12 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use crate::{
     config::{LogFormat, Settings},
+    host::{LOG, LOG_BYTES},
     sandbox::{rootless, this_program},
 };
 
 /// The file whose lock makes a process the host.
 const LOCK: &str = "host.lock";
-/// Where it logs.
-const LOG: &str = "host.log";
-/// A log above this is begun anew, in bytes.
-const LOG_BYTES: u64 = 16 * 1024 * 1024;
 /// The shortest pause before a host that ended is started again; it doubles with every early end.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest.
@@ -227,10 +224,12 @@ fn sudo_is_there() -> bool {
 
 fn log(data_dir: &Path) -> io::Result<File> {
     let path = data_dir.join(LOG);
-    let full = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES);
-    let mut options = fs::OpenOptions::new();
-    options.create(true);
-    if full { options.write(true).truncate(true).open(path) } else { options.append(true).open(path) }
+    // The host begins it anew while it runs, so it must not write on where it was.
+    let log = fs::OpenOptions::new().create(true).append(true).open(path)?;
+    if log.metadata()?.len() > LOG_BYTES {
+        log.set_len(0)?;
+    }
+    Ok(log)
 }
 
 fn last_line(path: &Path) -> io::Result<String> {

@@ -150,7 +150,7 @@ async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError
 }
 
 async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
-    let Opening { node, sandbox, sandbox_id, workspace_id, hello, harvest, .. } = opening;
+    let Opening { node, sandbox, sandbox_id, workspace_id, key, hello, harvest, .. } = opening;
     let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     let (at_once, at_once_frames) = mpsc::unbounded_channel();
     let (ordered, ordered_frames) = mpsc::channel(ORDERED_FRAMES);
@@ -168,7 +168,7 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
         tracing::warn!(%error, sandbox = %sandbox_id, "a workspace can't take its agent's link");
         return;
     }
-    let told = SandboxMessage::LinkUp { link: link.clone(), instance: hello.instance, attempt: hello.attempt };
+    let told = SandboxMessage::LinkUp { link: link.clone(), key, instance: hello.instance, attempt: hello.attempt };
     if sandbox.send_message(told).is_err() {
         return;
     }

@@ -168,6 +168,9 @@ impl Actor for HostActor {
             }
             HostMessage::Forget(sandbox) => {
                 state.registered.remove(&sandbox);
+                if let Some(held) = &mut state.held {
+                    held.remove(&sandbox);
+                }
             }
             HostMessage::Here { reply } => {
                 state.waiting.push(reply);

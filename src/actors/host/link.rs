@@ -27,7 +27,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::entity::{HostMessage, HostRef};
+use super::{
+    entity::{HostMessage, HostRef},
+    trust,
+};
 use crate::actors::Node;
 
 /// How long after a failed attempt the host is looked for again.
@@ -59,16 +62,7 @@ impl HostLink {
 
     /// Sends a command.
     pub fn send(&self, frame: ToHost) {
-        let command = match &frame {
-            ToHost::Create { command_id, spec, .. } | ToHost::Recover { command_id, spec, .. } => {
-                Some((*command_id, spec.sandbox_id))
-            }
-            ToHost::End { command_id, sandbox_id, .. } | ToHost::Freeze { command_id, sandbox_id, .. } => {
-                Some((*command_id, *sandbox_id))
-            }
-            ToHost::Hello { .. } | ToHost::AskUsage { .. } | ToHost::Look { .. } | ToHost::Leave => None,
-        };
-        if let Some((command, sandbox)) = command {
+        if let Some((command, sandbox)) = command(&frame) {
             self.commands.lock().unwrap_or_else(PoisonError::into_inner).insert(command, sandbox);
         }
         // As said above: a host that is away is told again when it is back.
@@ -86,6 +80,15 @@ impl HostLink {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).remove(&command)
     }
 
+    /// Drops what was meant for the host while it was away: those who are told that it is up say it again.
+    fn discard(&self, frames: &mut mpsc::UnboundedReceiver<ToHost>) {
+        while let Ok(frame) = frames.try_recv() {
+            if let Some((command, _)) = command(&frame) {
+                self.settle(command);
+            }
+        }
+    }
+
     fn gone(&self) {
         self.set_isolation(None);
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -93,6 +96,19 @@ impl HostLink {
 
     fn set_isolation(&self, isolation: Isolation) {
         *self.isolation.lock().unwrap_or_else(PoisonError::into_inner) = isolation;
+    }
+}
+
+/// A command's id, and whose it is.
+fn command(frame: &ToHost) -> Option<(Uuid, Uuid)> {
+    match frame {
+        ToHost::Create { command_id, spec, .. } | ToHost::Recover { command_id, spec, .. } => {
+            Some((*command_id, spec.sandbox_id))
+        }
+        ToHost::End { command_id, sandbox_id, .. } | ToHost::Freeze { command_id, sandbox_id, .. } => {
+            Some((*command_id, *sandbox_id))
+        }
+        ToHost::Hello { .. } | ToHost::AskUsage { .. } | ToHost::Look { .. } | ToHost::Leave => None,
     }
 }
 
@@ -117,6 +133,7 @@ pub async fn connect(node: Node, mut frames: mpsc::UnboundedReceiver<ToHost>) {
             }
             Err(_) => {}
         }
+        node.host.discard(&mut frames);
         tokio::time::sleep(RETRY).await;
     }
 }
@@ -124,14 +141,25 @@ pub async fn connect(node: Node, mut frames: mpsc::UnboundedReceiver<ToHost>) {
 async fn attach(node: &Node) -> io::Result<(UnixStream, AsyncFd<OwnedFd>)> {
     let user = rustix::process::getuid().as_raw();
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    let mut why = io::Error::from(io::ErrorKind::NotFound);
     for dir in run_dirs(&node.settings.data_dir, user, runtime_dir.as_deref()) {
-        match UnixStream::connect(dir.join(CONTROL_SOCKET)).await {
-            Ok(control) => return Ok((control, connect_agents(&dir.join(AGENTS_SOCKET))?)),
-            Err(error) => last = error,
+        match attach_in(&dir, user).await {
+            Ok(sockets) => return Ok(sockets),
+            // That there is nothing in the last place says less than why the first one was refused.
+            Err(error) if why.kind() == io::ErrorKind::NotFound => why = error,
+            Err(_) => {}
         }
     }
-    Err(last)
+    Err(why)
+}
+
+async fn attach_in(dir: &Path, user: u32) -> io::Result<(UnixStream, AsyncFd<OwnedFd>)> {
+    trust::directory(dir, user)?;
+    let control = UnixStream::connect(dir.join(CONTROL_SOCKET)).await?;
+    trust::peer(&control, user)?;
+    let agents = connect_agents(&dir.join(AGENTS_SOCKET))?;
+    trust::peer(agents.get_ref(), user)?;
+    Ok((control, agents))
 }
 
 fn connect_agents(path: &Path) -> io::Result<AsyncFd<OwnedFd>> {
@@ -152,8 +180,7 @@ async fn serve(
     agents: AsyncFd<OwnedFd>,
 ) -> io::Error {
     let (reader, mut writer) = control.into_split();
-    // What was meant for the host before it came is said again by those who are told that it is up.
-    while frames.try_recv().is_ok() {}
+    node.host.discard(frames);
     let hello = ToHost::Hello { node: node.name.clone(), incarnation: node.incarnation };
     if let Err(error) = send(&mut writer, &hello).await {
         return error;
@@ -224,6 +251,10 @@ async fn take_agents(node: &Node, agents: AsyncFd<OwnedFd>) -> io::Error {
                 });
             }
             Ok(None) => return io::ErrorKind::UnexpectedEof.into(),
+            // This process may be out of descriptors for a moment; that agent dials again.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                tracing::warn!(%error, "an agent could not be taken over");
+            }
             Err(error) => return error,
         }
     }
@@ -244,7 +275,30 @@ fn receive_agent(socket: &OwnedFd) -> io::Result<Option<(Arrived, OwnedFd)>> {
     if length == 0 {
         return Ok(None);
     }
-    let arrived = codec::decode::<Arrived>(&bytes[..length]).map_err(io::Error::other)?;
-    let stream = descriptor.ok_or_else(|| io::Error::other("a hand-over without a descriptor"))?;
+    let arrived = codec::decode::<Arrived>(&bytes[..length]).map_err(invalid)?;
+    let stream = descriptor.ok_or_else(|| invalid("a hand-over without a descriptor"))?;
     Ok(Some((arrived, stream)))
+}
+
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_that_is_not_sent_is_forgotten() {
+        let (sender, mut frames) = mpsc::unbounded_channel();
+        let link = HostLink::new(sender);
+        let (command_id, sandbox_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let end = ToHost::End { command_id, epoch: 1, sandbox_id };
+        link.send(end.clone());
+        assert_eq!(link.settle(command_id), Some(sandbox_id));
+        link.send(end);
+        link.discard(&mut frames);
+        assert_eq!(link.settle(command_id), None);
+        assert!(frames.try_recv().is_err());
+    }
 }

@@ -2,6 +2,7 @@
 
 mod entity;
 mod link;
+mod trust;
 
 pub use entity::{Host, HostMessage, HostRef};
 pub use link::{HostLink, connect};

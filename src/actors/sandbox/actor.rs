@@ -18,6 +18,7 @@ use crate::{
     actors::{Code, Node, Refused, agent_link, idempotency::Key, views::SandboxView, workspace::SaveOutcome},
     clock,
     cluster::{Entity, StartError},
+    seldom::Seldom,
     store::metadata::{Kind, Partition},
 };
 
@@ -50,12 +51,14 @@ impl Entity for Sandbox {
             away_since: Instant::now(),
             usage: None,
             once: Once::load(&activated.rows)?,
+            making: None,
             command_id: None,
             freeze_id: None,
             saving: 0,
             waiting_end: Vec::new(),
             waiting_fate: Vec::new(),
             quiet_ticks: 0,
+            impostors: Seldom::default(),
         };
         let (actor, _) = Actor::spawn_linked(None, SandboxActor, state, region)
             .await
@@ -152,7 +155,12 @@ impl Actor for SandboxActor {
             }
             SandboxMessage::Busy(busy) => state.take(Event::Busy(busy)).await?,
             SandboxMessage::AgentArrived { hello, stream } => state.arrived(&myself, hello, stream).await,
-            SandboxMessage::LinkUp { link, instance, attempt } => {
+            // It was proven with a token that another one has replaced since: that agent is being ended.
+            SandboxMessage::LinkUp { link, key, .. } if state.record.as_ref().is_some_and(|r| r.token_hash != key) => {
+                link.close();
+            }
+            SandboxMessage::LinkUp { link, instance, attempt, .. } => {
+                state.making = None;
                 state.newest_link = Some(NewestLink { instance, attempt });
                 state.link = Some(link);
                 state.take(Event::Linked).await?;
@@ -173,6 +181,9 @@ impl Actor for SandboxActor {
             SandboxMessage::HostDone { command_id, result } => {
                 if state.command_id == Some(command_id) {
                     state.command_id = None;
+                    if result.is_err() {
+                        state.making = None;
+                    }
                     state.take(Event::HostDone(result)).await?;
                 } else if let Err(error) = result {
                     tracing::warn!(sandbox = %state.id, %error, "the host could not do what it was told");

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use playhouse_protocol::{
-    handshake::Hello,
+    handshake::{Hello, TokenHash},
     host::{EndCause, HostError, Look, Usage},
 };
 use ractor::RpcReplyPort;
@@ -116,6 +116,8 @@ pub enum SandboxMessage {
     LinkUp {
         /// The link.
         link: LinkRef,
+        /// The hash of the token with which it is proven.
+        key: TokenHash,
         /// The agent's instance.
         instance: [u8; 16],
         /// The dial's number.

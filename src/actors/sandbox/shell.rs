@@ -22,6 +22,7 @@ use crate::{
         workspace::WorkspaceMessage,
     },
     clock,
+    seldom::Seldom,
     store::metadata::{Commit, Guard, Kind, Partition},
 };
 
@@ -33,6 +34,14 @@ pub(super) const ROW: &str = "sandbox";
 pub(super) struct NewestLink {
     pub(super) instance: [u8; 16],
     pub(super) attempt: u64,
+}
+
+/// What the host was told to make, or to start anew.
+#[derive(Debug, Clone)]
+pub(super) struct Making {
+    command_id: Uuid,
+    spec: SandboxSpec,
+    recover: bool,
 }
 
 pub(super) struct Shell {
@@ -47,6 +56,9 @@ pub(super) struct Shell {
     /// What it was last known to have used; of one that is new that is nothing.
     pub(super) usage: Option<Usage>,
     pub(super) once: Once,
+    /// Until its agent is proven, or the host could not: whenever the host comes back meanwhile it is told the same again,
+    /// since it may be doing it.
+    pub(super) making: Option<Making>,
     pub(super) command_id: Option<Uuid>,
     pub(super) freeze_id: Option<Uuid>,
     /// The newest saving's number.
@@ -54,6 +66,8 @@ pub(super) struct Shell {
     pub(super) waiting_end: Vec<RpcReplyPort<()>>,
     pub(super) waiting_fate: Vec<RpcReplyPort<Fate>>,
     pub(super) quiet_ticks: u32,
+    /// Refused agents: any program in the sandbox can dial as often as it likes.
+    pub(super) impostors: Seldom,
 }
 
 impl Shell {
@@ -143,6 +157,7 @@ impl Shell {
 
     pub(super) fn end_at_host(&mut self) {
         let command_id = Uuid::now_v7();
+        self.making = None;
         self.command_id = Some(command_id);
         self.node.host.send(ToHost::End { command_id, epoch: self.node.epoch, sandbox_id: self.id });
     }
@@ -180,18 +195,41 @@ impl Shell {
         }
     }
 
-    /// Commits a fresh token's hash, then has the host make the sandbox with it, or start it anew on its disk.
+    /// Has the host make the sandbox, or start it anew on its disk.
     pub(super) async fn make_at_host(&mut self, recover: bool) -> Result<(), ActorProcessingErr> {
+        let told = self.making.clone().filter(|making| making.recover == recover);
+        let Some(making) = (match told {
+            Some(making) => Some(making),
+            None => self.draw(recover).await?,
+        }) else {
+            return Ok(());
+        };
+        let Making { command_id, spec, .. } = making.clone();
+        self.making = Some(making);
+        self.command_id = Some(command_id);
+        // Before the command, so that a host which goes and comes back after it is known to have been told.
+        self.node.host_entity().register(self.id, true).await;
+        let epoch = self.node.epoch;
+        self.node.host.send(if recover {
+            ToHost::Recover { command_id, epoch, spec }
+        } else {
+            ToHost::Create { command_id, epoch, spec }
+        });
+        Ok(())
+    }
+
+    /// Draws a token and commits its hash.
+    async fn draw(&mut self, recover: bool) -> Result<Option<Making>, ActorProcessingErr> {
         let mut token = [0_u8; 32];
         rand::rng().fill_bytes(&mut token);
-        let Some(record) = &mut self.record else { return Ok(()) };
+        let Some(record) = &mut self.record else { return Ok(None) };
         record.token_hash = handshake::token_hash(&token);
         // One that was asked for before the host was here could not know.
         if let Some(Ok(isolation)) = self.node.host.isolation() {
             record.isolation = isolation;
         }
         let instance = self.node.settings.instance_types.iter().find(|instance| instance.name == record.instance_type);
-        let Some(instance) = instance.or_else(|| self.node.settings.instance_types.first()) else { return Ok(()) };
+        let Some(instance) = instance.or_else(|| self.node.settings.instance_types.first()) else { return Ok(None) };
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "thousandths of a few CPUs")]
         let limits = Limits {
             cpu_millis: (instance.cpu * 1000.0) as u64,
@@ -207,15 +245,7 @@ impl Shell {
             egress: self.node.settings.egress.clone(),
         };
         self.commit().await?;
-        let command_id = Uuid::now_v7();
-        self.command_id = Some(command_id);
-        let epoch = self.node.epoch;
-        self.node.host.send(if recover {
-            ToHost::Recover { command_id, epoch, spec }
-        } else {
-            ToHost::Create { command_id, epoch, spec }
-        });
-        Ok(())
+        Ok(Some(Making { command_id: Uuid::now_v7(), spec, recover }))
     }
 
     pub(super) async fn make(&mut self, record: Record) -> Result<SandboxView, Refused> {
@@ -238,7 +268,9 @@ impl Shell {
             self.record = None;
             return Err(Refused::retry(error.to_string()));
         }
-        self.node.host_entity().register(self.id, here).await;
+        if !here {
+            self.node.host_entity().register(self.id, false).await;
+        }
         self.view().ok_or_else(|| Code::Internal.into())
     }
 
@@ -251,7 +283,8 @@ impl Shell {
         let Some(record) = self.record.as_ref().filter(|record| record.takes_agent()) else { return };
         if let Some(newest) = &self.newest_link {
             if newest.instance != hello.instance && self.link.is_some() {
-                tracing::warn!(sandbox = %self.id, "a second agent beside a living one was refused");
+                let Some(untold) = self.impostors.happens(std::time::Instant::now()) else { return };
+                tracing::warn!(sandbox = %self.id, untold, "a second agent beside a living one was refused");
                 let workspace = self.node.workspace(record.workspace_id);
                 let notice = playhouse_protocol::agent::AgentFrame::Notice {
                     code: "agent_impostor".into(),

@@ -191,13 +191,13 @@ pub enum Effect {
     Commit,
     /// Tell the workspace.
     Tell,
-    /// Have the host make it, with a fresh token.
+    /// Have the host make it, with a fresh token, or with the one that it was told already.
     Create,
     /// Have the host freeze or thaw it.
     Freeze(bool),
     /// Have the workspace save it.
     Save(Programs),
-    /// Have the host start its agent anew on its disk, with a fresh token.
+    /// Have the host start its agent anew on its disk, with a token as above.
     Recover,
     /// Have the host look whether it lives.
     Look,
@@ -264,7 +264,8 @@ impl Record {
                 HostError::CannotIsolate { .. } => self.fail("host_cannot_isolate"),
                 HostError::Failed { .. } | HostError::Unknown | HostError::Fenced { .. } => self.fail("start_failed"),
             },
-            (Event::HostUp(None), Phase::Provisioning { .. }) => vec![Effect::Create],
+            // The same again, if it was told before; a host that holds it with another token starts it anew.
+            (Event::HostUp(None | Some(None)), Phase::Provisioning { .. }) => vec![Effect::Create],
             (Event::Tick, Phase::Provisioning { .. }) if now - self.created_at > START_WITHIN => {
                 self.fail("start_timeout")
             }

@@ -51,6 +51,7 @@ fn a_start_is_tried_twice_and_then_failed() {
 fn one_that_the_host_does_not_hold_is_lost() {
     let mut r = record();
     assert_eq!(r.step(Event::HostUp(None), at(1), false, IDLE), [Effect::Create]);
+    assert_eq!(r.step(Event::HostUp(Some(None)), at(1), false, IDLE), [Effect::Create], "perhaps with another token");
     r.step(Event::Linked, at(1), true, IDLE);
     r.step(Event::HostUp(None), at(2), false, IDLE);
     assert_eq!(r.phase, Phase::Over { reason: "sandbox_lost".into(), failed: true });

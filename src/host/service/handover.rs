@@ -6,7 +6,7 @@ use playhouse_protocol::{handshake::Hello, host::Arrived};
 use tokio::net::UnixStream;
 use uuid::Uuid;
 
-use super::Service;
+use super::{Service, agents};
 
 impl Service {
     /// An agent dialled: the node takes it, or it is held for the node that comes.
@@ -35,6 +35,15 @@ impl Service {
             };
             match self.receivers[place].hand_over(&Arrived { hello: hello.clone() }, &stream) {
                 Ok(()) => return,
+                // The node may be slow for a moment, or another sandbox's programs dial without end: this agent dials
+                // again soon. Without its receiver the node would lose its host, and with it every sandbox.
+                Err(error) if agents::is_full(&error) => {
+                    let dropped = self.entries.get_mut(&sandbox_id).map(|entry| &mut entry.dropped);
+                    if let Some(untold) = dropped.and_then(|dropped| dropped.happens(Instant::now())) {
+                        tracing::warn!(%sandbox_id, %error, untold, "the node takes no more agents just now");
+                    }
+                    return;
+                }
                 Err(error) => {
                     tracing::warn!(%sandbox_id, %error, "an agent could not be handed over");
                     self.receivers.remove(place);

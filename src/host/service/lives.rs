@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::{Entry, Event, Service, lock};
 use crate::{
     host::{
+        LOG_BYTES,
         machine::failed,
-        record::{Cause, Record},
+        record::{Cause, Record, token_hash},
         sandbox::{self, Made},
     },
     sandbox::process::ProcessRef,
@@ -22,18 +23,7 @@ impl Service {
         self.under_way += 1;
         let record = Record::new(&spec, epoch);
         let written = self.records.write(&record);
-        self.entries.insert(
-            sandbox_id,
-            Entry {
-                record,
-                slot: None,
-                tasks: JoinSet::new(),
-                init_before: None,
-                disk_bytes: 0,
-                asked: false,
-                hello: None,
-            },
-        );
+        self.entries.insert(sandbox_id, Entry::new(record, None, JoinSet::new()));
         let (driver, events, dir) = (Arc::clone(&self.driver), self.events.clone(), self.records.dir(sandbox_id));
         tokio::task::spawn_blocking(move || {
             let made = match written {
@@ -92,6 +82,7 @@ impl Service {
             entry.tasks.abort_all();
             entry.hello = None;
             entry.init_before = entry.record.init;
+            entry.record.token_hash = token_hash(&spec);
             // Until the new one runs the record tells of one that ended: a host that comes after this one says so too.
             entry.record.ended.get_or_insert(Cause::AgentExited { status: 255 });
             Some((entry.slot.clone()?, entry.record.init))
@@ -202,12 +193,13 @@ impl Service {
             let Some((slot, init)) = entry.slot.clone().zip(entry.record.init) else { continue };
             found.push((id, slot, init, self.records.dir(id)));
         }
-        let (driver, events) = (Arc::clone(&self.driver), self.events.clone());
+        let (driver, events, log) = (Arc::clone(&self.driver), self.events.clone(), self.log.clone());
         tokio::task::spawn_blocking(move || {
+            sandbox::bound_log(&log, LOG_BYTES);
             let usages = found
                 .into_iter()
                 .filter_map(|(id, slot, init, dir)| {
-                    sandbox::bound_log(&dir);
+                    sandbox::bound_agent_log(&dir);
                     // One that is being frozen or removed is measured another time.
                     let slot = slot.try_lock().ok()?;
                     Some((id, driver.usage(&slot, init).ok()?))

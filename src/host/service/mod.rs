@@ -27,8 +27,9 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    HostConfig, HostFailure,
+    HostConfig, HostFailure, LOG,
     agents::{self, Receiver},
+    arrivals::Turn,
     control::{self, Node},
     machine::{Effect, Machine},
     place,
@@ -36,12 +37,15 @@ use super::{
     sandbox::{self, Made},
     sockets,
 };
-use crate::sandbox::{
-    driver::{Driver, Paths, Slot},
-    probe,
-    process::ProcessRef,
-    rights::Rights,
-    rootless,
+use crate::{
+    sandbox::{
+        driver::{Driver, Paths, Slot},
+        probe,
+        process::ProcessRef,
+        rights::Rights,
+        rootless,
+    },
+    seldom::Seldom,
 };
 
 /// Events that may wait; whoever brings more waits too.
@@ -68,7 +72,7 @@ pub(super) enum Event {
     /// A node takes agents' descriptors here.
     Receiver(Receiver),
     /// An agent said hello.
-    Arrived { hello: Hello, stream: UnixStream },
+    Arrived { hello: Hello, stream: UnixStream, turn: Turn },
     /// A sandbox was made, or wasn't.
     Made { sandbox_id: Uuid, made: Made },
     /// A sandbox's agent was started anew, or wasn't.
@@ -103,6 +107,23 @@ struct Entry {
     asked: bool,
     /// The newest hello that nobody took yet.
     hello: Option<(Hello, UnixStream, Instant)>,
+    /// Hellos that were dropped since the node took no more.
+    dropped: Seldom,
+}
+
+impl Entry {
+    fn new(record: Record, slot: Option<SharedSlot>, tasks: JoinSet<()>) -> Self {
+        Self {
+            record,
+            slot,
+            tasks,
+            init_before: None,
+            disk_bytes: 0,
+            asked: false,
+            hello: None,
+            dropped: Seldom::default(),
+        }
+    }
 }
 
 struct Service {
@@ -115,6 +136,8 @@ struct Service {
     node: Option<Node>,
     receivers: Vec<Receiver>,
     events: mpsc::Sender<Event>,
+    /// The log of a host that a node has started.
+    log: PathBuf,
     /// How many makings, removals and freezings are under way.
     under_way: usize,
     measuring: bool,
@@ -222,6 +245,7 @@ impl Service {
             node: None,
             receivers: Vec::new(),
             events,
+            log: config.data_dir.join(LOG),
             under_way: 0,
             measuring: false,
         };
@@ -252,7 +276,10 @@ impl Service {
                 self.receivers.push(receiver);
                 self.hand_over_all();
             }
-            Event::Arrived { hello, stream } => self.arrived(hello, stream),
+            Event::Arrived { hello, stream, turn } => {
+                self.arrived(hello, stream);
+                drop(turn);
+            }
             Event::Made { sandbox_id, made } => {
                 self.under_way -= 1;
                 self.made(sandbox_id, made);
@@ -392,7 +419,7 @@ impl Service {
             // A successor replaces them anyway.
             let _ = std::fs::remove_file(run_dir.join(name));
         }
-        if self.entries.is_empty() {
+        if self.entries.is_empty() && !self.records.leaves_any() {
             self.driver.leave_nothing();
             let _ = std::fs::remove_dir(run_dir);
         }

@@ -19,8 +19,8 @@ use crate::{
 };
 
 impl Service {
-    /// Finds what a host before this one left: what runs is taken over, what has ended is held, what has no whole record
-    /// is removed.
+    /// Finds what a host before this one left: what runs is taken over, what has ended is held, what was still being made is
+    /// removed, and what can't be taken over now is left.
     pub(super) fn reconcile(&mut self) -> std::io::Result<()> {
         let mut known = Vec::new();
         for record in self.records.load()? {
@@ -38,11 +38,13 @@ impl Service {
                     self.adopt(record, slot, init);
                 }
                 Err(error) => {
-                    tracing::error!(sandbox_id = %id, %error, "a sandbox could not be taken over and is removed");
-                    if let Err(error) = init.kill() {
-                        tracing::error!(sandbox_id = %id, %error, "its init could not be killed");
-                    }
-                    self.records.remove(id, true)?;
+                    let directory = self.records.dir(id);
+                    tracing::error!(
+                        directory = %directory.display(), %error,
+                        "a sandbox could not be taken over and is left as it is: start the host again to have it back, or end \
+                         its processes and remove its directory to be rid of it"
+                    );
+                    self.records.leave(id);
                 }
             }
         }
@@ -65,7 +67,7 @@ impl Service {
                 tracing::error!(sandbox_id = %id, %error, "a sandbox's new place could not be written down");
             }
         }
-        self.machine.adopt(id, record.epoch, record.ended.as_ref().map(EndCause::from));
+        self.machine.adopt(id, record.epoch, record.token_hash.clone(), record.ended.as_ref().map(EndCause::from));
         let mut tasks = JoinSet::new();
         let slot = Arc::new(Mutex::new(slot));
         if record.ended.is_none() {
@@ -77,10 +79,7 @@ impl Service {
             self.watch(id, init, &slot, &mut tasks);
         }
         tracing::info!(sandbox_id = %id, ended = record.ended.is_some(), "took over a sandbox");
-        self.entries.insert(
-            id,
-            Entry { record, slot: Some(slot), tasks, init_before: None, disk_bytes: 0, asked: false, hello: None },
-        );
+        self.entries.insert(id, Entry::new(record, Some(slot), tasks));
     }
 
     pub(super) fn watch(&self, sandbox_id: Uuid, init: ProcessRef, slot: &SharedSlot, tasks: &mut JoinSet<()>) {

@@ -1,6 +1,6 @@
 //! The agent is pid 1 of the sandbox; programs share it and must not be able to become or disturb it.
 
-use playhouse_blackbox::{Options, on_shared, shape};
+use playhouse_blackbox::{Options, on_own, on_shared, shape};
 use serde_json::json;
 
 use crate::probe::{all_denied, denied, script};
@@ -130,6 +130,36 @@ sys.stdin.read()
         assert_eq!(ws.sh("echo well").await.good(), "well\n");
         assert_eq!(neighbour.sh("echo well").await.good(), "well\n");
         ws.cancel(run.process_id).await;
+    });
+}
+
+#[test]
+fn a_program_that_poses_as_the_agent_without_end_disturbs_nobody() {
+    on_own(&[], async |arena| {
+        let ws = arena.workspace().await;
+        let neighbour = arena.workspace().await;
+        let sandbox = shape::id(&ws.sh("true").await.process, "sandbox_id");
+        let body = format!(
+            "{SOCKETS}
+import collections
+path = [path for path in sockets() if path.endswith('node.sock')][0]
+kept = collections.deque(maxlen=200)
+for dial in range(1000000):
+    s = socket.socket(socket.AF_UNIX); s.connect(path); s.sendall(hello('{sandbox}', 1)); kept.append(s)
+    if dial in (300, 600): print('dialled', dial, flush=True)
+"
+        );
+        let code = format!("{}\n{body}", include_str!("probe.py"));
+        let run = ws.run(json!(["python3", "-c", code])).await;
+        ws.printed(run.process_id, "dialled 300").await;
+        assert_eq!(neighbour.sh("echo well").await.good(), "well\n");
+        assert_eq!(ws.sh("echo well").await.good(), "well\n");
+        ws.printed(run.process_id, "dialled 600").await;
+        assert_eq!(ws.process(run.process_id).await["status"], "running", "its agent is the one it was");
+        ws.cancel(run.process_id).await;
+        let log = arena.server().log_tail(0, 100_000);
+        assert_eq!(log.matches("the link to the host is gone").count(), 0, "{log}");
+        assert!((1..=2).contains(&log.matches("a second agent beside a living one").count()), "once a minute: {log}");
     });
 }
 

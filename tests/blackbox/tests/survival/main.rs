@@ -9,4 +9,5 @@ mod full;
 mod harvest;
 mod orphans;
 mod reconnect;
+mod starts;
 mod torn;
