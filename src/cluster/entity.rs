@@ -144,10 +144,11 @@ impl<E: Entity> EntityRef<E> {
         make: impl FnOnce(RpcReplyPort<T>) -> E::Message + Send,
     ) -> Result<T, CallError> {
         let (answer, answered) = oneshot();
-        self.cast(make(RpcReplyPort::from(answer))).await?;
-        match tokio::time::timeout(CALL_TIMEOUT, answered).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(CallError::Unknown),
-        }
+        let asked = async {
+            self.cast(make(RpcReplyPort::from(answer))).await?;
+            answered.await.map_err(|_| CallError::Unknown)
+        };
+        // The look-up counts too: a start may hang as well as an answer.
+        tokio::time::timeout(CALL_TIMEOUT, asked).await.unwrap_or(Err(CallError::Unknown))
     }
 }

@@ -157,7 +157,9 @@ impl Actor for RegionActor {
                     state.slots.insert(key, Slot::Starting(vec![reply]));
                     let region = myself.get_cell();
                     tokio::spawn(async move {
-                        let result = start(region).await;
+                        // A task of its own: one that panics must not leave its callers waiting.
+                        let result = tokio::spawn(async move { start(region).await }).await;
+                        let result = result.unwrap_or_else(|panicked| Err(StartError::Failed(panicked.to_string())));
                         // A Region that is gone has nobody waiting.
                         let _ = myself.send_message(RegionMessage::Started { key, result });
                     });
@@ -228,5 +230,77 @@ impl Actor for RegionActor {
             | SupervisionEvent::PidLifecycleEvent(_) => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::cluster::{CallError, EntityRef, NodeContext};
+
+    #[derive(Debug, Clone)]
+    struct Context {
+        region: Region,
+        starts: Arc<AtomicUsize>,
+    }
+
+    impl NodeContext for Context {
+        fn region(&self) -> &Region {
+            &self.region
+        }
+    }
+
+    struct Echo;
+    struct EchoActor;
+    struct Hello(RpcReplyPort<()>);
+
+    impl ractor::Message for Hello {}
+
+    impl Actor for EchoActor {
+        type Msg = Hello;
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<Self::Msg>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+
+        async fn handle(
+            &self,
+            _: ActorRef<Self::Msg>,
+            Hello(reply): Hello,
+            (): &mut (),
+        ) -> Result<(), ActorProcessingErr> {
+            Ok(reply.send(())?)
+        }
+    }
+
+    impl Entity for Echo {
+        type Message = Hello;
+        type Node = Context;
+        const KIND: &'static str = "echo";
+
+        async fn start(_: Uuid, node: Context, region: ActorCell) -> Result<ActorRef<Self::Message>, StartError> {
+            assert!(node.starts.fetch_add(1, Ordering::Relaxed) > 0, "the first start fails");
+            let started = Actor::spawn_linked(None, EchoActor, (), region).await;
+            Ok(started.map_err(|error| StartError::Failed(error.to_string()))?.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_start_that_panics_is_a_failed_one_and_the_next_may_do() {
+        let context = Context { region: Region::start().await.expect("region"), starts: Arc::default() };
+        let echo = EntityRef::<Echo>::new(Uuid::nil(), context);
+        let asked = tokio::time::timeout(Duration::from_secs(10), echo.call(Hello)).await;
+        assert!(matches!(asked, Ok(Err(CallError::NotStarted(StartError::Failed(_))))), "{asked:?}");
+        echo.call(Hello).await.expect("an answer");
     }
 }

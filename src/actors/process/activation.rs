@@ -102,7 +102,8 @@ impl Actor for ProcessActor {
     ) -> Result<Shell, ActorProcessingErr> {
         myself.send_interval(MINUTE, || ProcessMessage::Own(Own(Done::Minute)));
         let unfinished = arguments.loaded.as_ref().is_some_and(|loaded| loaded.unfinished);
-        let shell = Shell::new(arguments, myself);
+        let mut shell = Shell::new(arguments, myself);
+        shell.prune_answers();
         if unfinished {
             shell.finish();
         }

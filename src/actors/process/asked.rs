@@ -15,7 +15,7 @@ use crate::{
     store::metadata::{ActivateError, Commit, Kind, Partition},
 };
 
-/// How many answers one process keeps at most; the oldest go first.
+/// How many answers one process keeps; past that the oldest go first, within a minute.
 const KEPT_ANSWERS: usize = 1024;
 /// The most columns or rows a terminal may have.
 const CELLS: std::ops::RangeInclusive<u16> = 1..=1000;
@@ -183,15 +183,26 @@ impl Shell {
             let mut commit = Commit::default();
             let kept = Kept { fingerprint: fingerprint.clone(), answer: answer.clone(), at_ms: clock::now_ms() };
             commit.put_json(key, &kept);
-            while self.kept.len() >= KEPT_ANSWERS
-                && let Some(oldest) = self.kept.iter().min_by_key(|(_, kept)| kept.at_ms).map(|(key, _)| key.clone())
-            {
-                self.kept.remove(&oldest);
-                commit.delete(oldest);
-            }
             rows.commit(commit, Some(After::Answered(asked, answer)), &self.myself);
         } else {
             self.give(asked, answer);
+        }
+    }
+
+    /// Forgets answers that are too old or too many, and their rows.
+    pub(super) fn prune_answers(&mut self) {
+        let Some(rows) = &mut self.rows else { return };
+        let mut commit = Commit::default();
+        for key in rows::stale(&self.kept, clock::now_ms(), KEPT_ANSWERS) {
+            // One that is asked again is about to be replaced.
+            if !self.asking.contains_key(&key) {
+                self.kept.remove(&key);
+                commit.delete(key);
+            }
+        }
+        if !commit.is_empty() {
+            // What is not deleted now is so when the rows are read again.
+            rows.commit(commit, None, &self.myself);
         }
     }
 
@@ -207,5 +218,47 @@ impl Shell {
             }
         }
         let _ = asked.reply.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::ProcessMessage, *};
+    use crate::actors::process::tests::{node, record};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_rows_of_old_answers_go_and_so_do_too_many() {
+        let dir = tempfile::tempdir().expect("dir");
+        let node = node(dir.path()).await;
+        let record = record(false);
+        let metadata = node.store.metadata.clone();
+        let partition = Partition { kind: Kind::Process, id: record.id };
+        let guard = metadata.activate(partition, node.epoch).await.expect("activated").guard;
+        let kept = |at_ms| Kept { fingerprint: String::new(), answer: Ok(ProcessAnswer::Done), at_ms };
+        let mut commit = Commit::default();
+        commit.put_json(rows::LIFE, &Life::new(record.clone()));
+        commit.put_json("idem/9-old", &kept(1));
+        let now = clock::now_ms();
+        for number in 0..KEPT_ANSWERS + 5 {
+            commit.put_json(format!("idem/{number:05}"), &kept(now - 10_000 + number as u64));
+        }
+        metadata.commit(partition, guard, commit).await.expect("committed");
+        let found = node.process(record.id).call(|reply| ProcessMessage::Record { reply }).await;
+        assert_eq!(found.expect("an answer"), Some(record));
+        let pruned = async {
+            loop {
+                let left = metadata.scan(partition, rows::KEPT).await.expect("rows");
+                if left.len() <= KEPT_ANSWERS {
+                    return left;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let left = tokio::time::timeout(Duration::from_secs(10), pruned).await.expect("pruned");
+        assert_eq!(left.len(), KEPT_ANSWERS);
+        // The old one counts among those that are too many.
+        assert_eq!((left[0].0.as_str(), left[KEPT_ANSWERS - 1].0.as_str()), ("idem/00005", "idem/01028"));
     }
 }

@@ -2,21 +2,21 @@
 //!
 //! Pure. Numbers count per process and writer, and the agent is their authority: it applies each once, in order, so
 //! everything unacknowledged is sent again on a new link. One input is under way at a time: the agent may refuse it
-//! when it is full, and a later number that was taken would make the refused one look seen.
+//! when it is full, and a later number that was taken would make the refused one look seen. For the same reason a
+//! refusal is one of whatever waits behind it, and [`super::numbers`] says what becomes of what comes after it.
 //!
 //! What a client did not number gets a number of an internal writer, whose name is longer than a client's may be.
 //! Input beyond one frame is sent in parts: all but the last under a writer derived from the client's, with the
 //! client's number, so that a retry repeats none of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 
 use playhouse_protocol::agent::{INPUT_BYTES, InputOutcome, NodeFrame, PIECE_BYTES};
 use uuid::Uuid;
 
+use super::numbers::{Numbers, Standing, WRITERS, is_clients};
 use crate::{check, invariant::Inv};
 
-/// How many writers' last numbers are remembered here; the agent knows more.
-const WRITERS: usize = 1024;
 /// How many inputs may wait: a client that sends empty ones costs no more memory than one that sends full ones.
 const WAITING: usize = 4096;
 
@@ -38,8 +38,10 @@ pub enum Offered {
     Known,
     /// It waits for the agent.
     Waits,
-    /// More than 1 MiB would wait; the number is unused.
+    /// More than 1 MiB would wait, or an earlier number of the writer was refused; the number is unused.
     Full,
+    /// It was refused, and a later number was let through since: it stays unused.
+    Passed,
 }
 
 /// The answer for whoever typed.
@@ -70,7 +72,7 @@ struct Waiting<T> {
 pub struct Inputs<T> {
     waiting: VecDeque<Waiting<T>>,
     bytes: usize,
-    taken: BTreeMap<String, u64>,
+    numbers: Numbers,
     internal: String,
     next_internal: u64,
     next_tag: u64,
@@ -83,21 +85,28 @@ impl<T> Inputs<T> {
         let (epoch, version) = activation;
         // 65 characters: no client's writer has as many.
         let internal = format!("{epoch:0>32}/{version:0>32}");
-        Self { waiting: VecDeque::new(), bytes: 0, taken: BTreeMap::new(), internal, next_internal: 1, next_tag: 1 }
+        let numbers = Numbers::default();
+        Self { waiting: VecDeque::new(), bytes: 0, numbers, internal, next_internal: 1, next_tag: 1 }
     }
 
     /// The last number taken of a writer.
     #[must_use]
     pub fn last(&self, writer: &str) -> u64 {
-        self.taken.get(writer).copied().unwrap_or(0)
+        self.numbers.last(writer)
     }
 
     /// Takes something typed; `to` is answered later when it [`Offered::Waits`], and given back otherwise.
-    pub fn offer(&mut self, writer: Writer, mut bytes: Vec<u8>, eof: bool, to: T) -> (Offered, Option<T>) {
+    pub fn offer(&mut self, writer: Writer, mut bytes: Vec<u8>, eof: bool, to: T, now_ms: u64) -> (Offered, Option<T>) {
         let (writer, seq) = match writer {
             Writer::Numbered(writer, seq) => {
-                if seq <= self.last(&writer) {
-                    return (Offered::Known, Some(to));
+                match self.numbers.standing(&writer, seq, now_ms) {
+                    Standing::Known => return (Offered::Known, Some(to)),
+                    Standing::Held => {
+                        self.numbers.refuse(&writer, seq, now_ms);
+                        return (Offered::Full, Some(to));
+                    }
+                    Standing::Passed => return (Offered::Passed, Some(to)),
+                    Standing::New => {}
                 }
                 let mut same = self.waiting.iter_mut().filter(|waiting| waiting.writer == writer);
                 let newer_waits = match same.find(|waiting| waiting.seq >= seq) {
@@ -120,6 +129,7 @@ impl<T> Inputs<T> {
             Writer::Once(hash) => (format!("k{}", hex(&hash)), 1),
         };
         if self.bytes + bytes.len() > INPUT_BYTES || self.waiting.len() >= WAITING {
+            self.refuse(&writer, seq, now_ms);
             return (Offered::Full, Some(to));
         }
         self.bytes += bytes.len();
@@ -149,7 +159,7 @@ impl<T> Inputs<T> {
     /// What is to be sent now.
     pub fn to_send(&mut self, process_id: Uuid) -> Option<NodeFrame> {
         let waiting = self.waiting.front_mut().filter(|waiting| !waiting.sent)?;
-        let last = self.taken.get(&waiting.writer).copied().unwrap_or(0);
+        let last = self.numbers.last(&waiting.writer);
         check!(Inv::InputOnce, waiting.seq > last, "{} follows {last} of {}", waiting.seq, waiting.writer);
         waiting.sent = true;
         Some(NodeFrame::Input {
@@ -163,36 +173,47 @@ impl<T> Inputs<T> {
     }
 
     /// The agent says what became of an input.
-    pub fn answer(&mut self, tag: u64, outcome: InputOutcome) -> Vec<Answered<T>> {
+    pub fn answer(&mut self, tag: u64, outcome: InputOutcome, now_ms: u64) -> Vec<Answered<T>> {
         let Some(index) = self.waiting.iter().position(|waiting| waiting.tag == tag) else { return Vec::new() };
         let Some(waiting) = self.waiting.remove(index) else { return Vec::new() };
-        self.bytes -= waiting.bytes.len();
-        let mut to = waiting.to;
+        let mut gone = vec![waiting];
         if outcome == InputOutcome::Taken {
-            self.note(waiting.writer, waiting.seq);
+            self.numbers.take(&gone[0].writer, gone[0].seq);
         } else {
             // The parts after one that was refused must not go in without it.
-            let (rest, others) = self.waiting.drain(..).partition(|other| other.group == waiting.group);
-            self.waiting = others;
-            let rest: VecDeque<Waiting<T>> = rest;
-            for part in rest {
-                self.bytes -= part.bytes.len();
-                to.extend(part.to);
+            let group = gone[0].group;
+            gone.extend(self.remove(|waiting| waiting.group == group));
+        }
+        // Nor must later numbers. After an end none is taken anyway.
+        if outcome == InputOutcome::Full
+            && let Some(whole) = gone.last().filter(|whole| is_clients(&whole.writer))
+        {
+            let writer = whole.writer.clone();
+            let same = self.waiting.iter().filter(|waiting| waiting.writer == writer);
+            let behind: HashSet<u64> = same.map(|waiting| waiting.group).collect();
+            gone.extend(self.remove(|waiting| behind.contains(&waiting.group)));
+            for refused in gone.iter().filter(|refused| refused.writer == writer) {
+                self.refuse(&writer, refused.seq, now_ms);
             }
         }
-        to.into_iter().map(|to| Answered { to, outcome }).collect()
+        self.bytes -= gone.iter().map(|waiting| waiting.bytes.len()).sum::<usize>();
+        gone.into_iter().flat_map(|waiting| waiting.to).map(|to| Answered { to, outcome }).collect()
     }
 
-    fn note(&mut self, writer: String, seq: u64) {
-        // Internal writers are asked for by nobody.
-        if writer.chars().count() > 64 {
-            return;
+    /// A number is refused that does not wait any more.
+    fn refuse(&mut self, writer: &str, seq: u64, now_ms: u64) {
+        if is_clients(writer) {
+            if self.waiting.iter().all(|waiting| waiting.writer != writer) {
+                self.numbers.reopen(writer, now_ms);
+            }
+            self.numbers.refuse(writer, seq, now_ms);
         }
-        if self.taken.len() >= WRITERS && !self.taken.contains_key(&writer) {
-            self.taken.pop_first();
-        }
-        let last = self.taken.entry(writer).or_insert(0);
-        *last = seq.max(*last);
+    }
+
+    fn remove(&mut self, which: impl Fn(&Waiting<T>) -> bool) -> VecDeque<Waiting<T>> {
+        let (gone, stay) = self.waiting.drain(..).partition(which);
+        self.waiting = stay;
+        gone
     }
 
     /// A link begins; the agent has these numbers. What it has is answered, the rest is to be sent again.
@@ -209,9 +230,10 @@ impl<T> Inputs<T> {
                 .map(|waiting| waiting.tag)
                 .collect();
             for tag in tags {
-                answered.extend(self.answer(tag, InputOutcome::Taken));
+                // What is taken is so at any time.
+                answered.extend(self.answer(tag, InputOutcome::Taken, 0));
             }
-            self.note(writer, seq);
+            self.numbers.take(&writer, seq);
         }
         answered
     }
@@ -223,22 +245,38 @@ impl<T> Inputs<T> {
         self.waiting.drain(..).flat_map(|waiting| waiting.to).map(ended).collect()
     }
 
-    /// Takes back everyone who waits and is `due`. An input that nobody waits for any more and that was never sent is
-    /// dropped, and its number is unused.
-    pub fn expire(&mut self, due: impl Fn(&T) -> bool) -> Vec<T> {
+    /// Takes back everyone who waits and is `due`. An input that nobody waits for any more, that was never sent and that
+    /// nothing of its writer waits behind is dropped, and its number is unused.
+    pub fn expire(&mut self, due: impl Fn(&T) -> bool, now_ms: u64) -> Vec<T> {
         let mut expired = Vec::new();
-        let mut dropped = Vec::new();
+        let mut given_up = HashSet::new();
         for waiting in &mut self.waiting {
             let (late, rest): (Vec<T>, Vec<T>) = waiting.to.drain(..).partition(&due);
             waiting.to = rest;
             if !late.is_empty() && waiting.to.is_empty() {
-                dropped.push(waiting.group);
+                given_up.insert(waiting.group);
             }
             expired.extend(late);
         }
-        dropped.retain(|group| self.waiting.iter().all(|waiting| waiting.group != *group || !waiting.sent));
-        self.waiting.retain(|waiting| !dropped.contains(&waiting.group));
-        self.bytes = self.waiting.iter().map(|waiting| waiting.bytes.len()).sum();
+        if let Some(under_way) = self.waiting.front().filter(|waiting| waiting.sent) {
+            given_up.remove(&under_way.group);
+        }
+        let (mut dropped, mut behind) = (HashSet::new(), HashSet::new());
+        // An input's last part has its writer's name.
+        for waiting in self.waiting.iter().rev() {
+            if given_up.remove(&waiting.group) && !behind.contains(&waiting.writer) {
+                dropped.insert(waiting.group);
+            } else if is_clients(&waiting.writer) && !dropped.contains(&waiting.group) {
+                behind.insert(waiting.writer.clone());
+            }
+        }
+        if !dropped.is_empty() {
+            let gone = self.remove(|waiting| dropped.contains(&waiting.group));
+            self.bytes -= gone.iter().map(|waiting| waiting.bytes.len()).sum::<usize>();
+            for refused in gone {
+                self.refuse(&refused.writer, refused.seq, now_ms);
+            }
+        }
         expired
     }
 

@@ -1,8 +1,8 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::numbers::HOLD_MS, *};
 
 fn numbered(writer: &str, seq: u64) -> Writer {
     Writer::Numbered(writer.to_owned(), seq)
@@ -41,39 +41,68 @@ impl Agent {
 #[test]
 fn a_number_seen_before_is_known_and_one_that_waits_is_answered_with_it() {
     let mut inputs = Inputs::new((1, 1));
-    assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'a'), (Offered::Waits, None));
-    assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'b'), (Offered::Waits, None));
-    assert_eq!(inputs.offer(numbered("w", 2), b"x".to_vec(), false, 'c'), (Offered::Known, Some('c')));
+    assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'a', 0), (Offered::Waits, None));
+    assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'b', 0), (Offered::Waits, None));
+    assert_eq!(inputs.offer(numbered("w", 2), b"x".to_vec(), false, 'c', 0), (Offered::Known, Some('c')));
     assert!(matches!(inputs.to_send(Uuid::nil()), Some(NodeFrame::Input { seq: 3, tag: 1, .. })));
-    assert_eq!(inputs.answer(1, InputOutcome::Taken).len(), 2);
+    assert_eq!(inputs.answer(1, InputOutcome::Taken, 0).len(), 2);
     assert_eq!((inputs.last("w"), inputs.last("v")), (3, 0));
-    assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'd'), (Offered::Known, Some('d')));
+    assert_eq!(inputs.offer(numbered("w", 3), b"x".to_vec(), false, 'd', 0), (Offered::Known, Some('d')));
 }
 
 #[test]
 fn more_than_a_mebibyte_is_full_and_the_number_unused() {
     let mut inputs = Inputs::new((1, 1));
-    assert_eq!(inputs.offer(numbered("w", 1), vec![b'x'; INPUT_BYTES], false, ()).0, Offered::Waits);
-    assert_eq!(inputs.offer(numbered("w", 2), vec![b'x'; 1], false, ()).0, Offered::Full);
+    assert_eq!(inputs.offer(numbered("w", 1), vec![b'x'; INPUT_BYTES], false, (), 0).0, Offered::Waits);
+    assert_eq!(inputs.offer(numbered("w", 2), vec![b'x'; 1], false, (), 0).0, Offered::Full);
     // Its four parts go one after the other, since none may go in without the one before it.
     for tag in 1..=4 {
         assert!(inputs.to_send(Uuid::nil()).is_some() && inputs.to_send(Uuid::nil()).is_none());
-        assert_eq!(inputs.answer(tag, InputOutcome::Taken).len(), usize::from(tag == 4));
+        assert_eq!(inputs.answer(tag, InputOutcome::Taken, 0).len(), usize::from(tag == 4));
     }
-    assert_eq!(inputs.offer(numbered("w", 2), vec![b'x'; 1], false, ()).0, Offered::Waits);
+    assert_eq!(inputs.offer(numbered("w", 2), vec![b'x'; 1], false, (), 0).0, Offered::Waits);
 }
 
 #[test]
 fn what_was_never_sent_expires_without_effect() {
     let mut inputs = Inputs::new((1, 1));
-    inputs.offer(numbered("w", 1), b"x".to_vec(), false, 'a');
-    assert_eq!(inputs.expire(|_| true), ['a']);
+    inputs.offer(numbered("w", 1), b"x".to_vec(), false, 'a', 0);
+    assert_eq!(inputs.expire(|_| true, 0), ['a']);
     assert!(inputs.is_empty() && inputs.to_send(Uuid::nil()).is_none());
-    inputs.offer(numbered("w", 1), b"x".to_vec(), false, 'a');
+    inputs.offer(numbered("w", 1), b"x".to_vec(), false, 'a', 0);
     inputs.to_send(Uuid::nil());
-    assert_eq!(inputs.expire(|_| true), ['a']);
+    assert_eq!(inputs.expire(|_| true, 0), ['a']);
     assert!(!inputs.is_empty(), "it may have been taken");
     assert_eq!(inputs.end(), []);
+}
+
+#[test]
+fn what_waits_behind_a_refused_number_is_refused_with_it() {
+    let mut inputs = Inputs::new((1, 1));
+    inputs.offer(numbered("w", 66), b"x".to_vec(), false, 'a', 0);
+    inputs.offer(numbered("w", 67), vec![b'x'; 2 * PIECE_BYTES], false, 'b', 0);
+    inputs.offer(numbered("v", 1), b"x".to_vec(), false, 'c', 0);
+    assert!(inputs.to_send(Uuid::nil()).is_some());
+    let refused = inputs.answer(1, InputOutcome::Full, 0);
+    assert_eq!(refused.iter().map(|answered| answered.to).collect::<String>(), "ab");
+    // Another writer is not kept waiting; this one is, until it begins where it was refused.
+    assert!(matches!(inputs.to_send(Uuid::nil()), Some(NodeFrame::Input { writer, .. }) if writer == "v"));
+    assert_eq!(inputs.offer(numbered("w", 67), b"x".to_vec(), false, 'd', 0), (Offered::Full, Some('d')));
+    assert_eq!(inputs.offer(numbered("w", 66), b"x".to_vec(), false, 'e', 0), (Offered::Waits, None));
+    assert_eq!(inputs.offer(numbered("w", 67), b"x".to_vec(), false, 'f', 0), (Offered::Waits, None));
+}
+
+#[test]
+fn a_writer_that_gives_a_refused_number_up_goes_on_and_is_never_told_that_it_was_taken() {
+    let mut inputs = Inputs::new((1, 1));
+    inputs.offer(numbered("w", 66), b"x".to_vec(), false, 'a', 0);
+    inputs.to_send(Uuid::nil());
+    inputs.answer(1, InputOutcome::Full, 0);
+    assert_eq!(inputs.offer(numbered("w", 67), b"x".to_vec(), false, 'b', HOLD_MS - 1).0, Offered::Full);
+    assert_eq!(inputs.offer(numbered("w", 68), b"x".to_vec(), false, 'c', HOLD_MS).0, Offered::Waits);
+    for seq in [66, 67] {
+        assert_eq!(inputs.offer(numbered("w", seq), b"x".to_vec(), false, 'd', HOLD_MS).0, Offered::Passed);
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -95,6 +124,32 @@ fn step() -> impl Strategy<Value = Step> {
         2 => Just(Step::Relink),
         2 => Just(Step::Read),
         1 => Just(Step::Retry),
+    ]
+}
+
+#[derive(Debug, Clone)]
+enum Move {
+    Type { skip: u64, len: usize },
+    Retry(prop::sample::Index),
+    RetryLowest,
+    Deliver,
+    Relink,
+    Read,
+    Expire,
+    Wait(u64),
+}
+
+fn moves() -> impl Strategy<Value = Move> {
+    prop_oneof![
+        6 => (0..2_u64, prop_oneof![1..20_usize, 200_000..600_000_usize])
+            .prop_map(|(skip, len)| Move::Type { skip, len }),
+        4 => any::<prop::sample::Index>().prop_map(Move::Retry),
+        4 => Just(Move::RetryLowest),
+        8 => Just(Move::Deliver),
+        1 => Just(Move::Relink),
+        2 => Just(Move::Read),
+        1 => Just(Move::Expire),
+        2 => (1..HOLD_MS).prop_map(Move::Wait),
     ]
 }
 
@@ -122,7 +177,7 @@ proptest! {
                     text.resize(text.len().max(len), b'.');
                     let writer = if with_number { seq += 1; numbered("w", seq) } else { Writer::Unnumbered };
                     typed.push(text.clone());
-                    if inputs.offer(writer, text, false, id).0 == Offered::Full {
+                    if inputs.offer(writer, text, false, id, 0).0 == Offered::Full {
                         refused.push(id);
                     }
                 }
@@ -133,7 +188,7 @@ proptest! {
                     }
                 }
                 Step::Answer(count) => for (tag, outcome) in answers.drain(..count.min(answers.len())) {
-                    note(inputs.answer(tag, outcome), &mut refused);
+                    note(inputs.answer(tag, outcome, 0), &mut refused);
                 },
                 Step::Relink => {
                     frames.clear();
@@ -142,7 +197,7 @@ proptest! {
                 }
                 Step::Read => agent.room = INPUT_BYTES,
                 Step::Retry => if seq > 0 && inputs.last("w") >= seq {
-                    prop_assert_eq!(inputs.offer(numbered("w", seq), b"again".to_vec(), false, 0).0, Offered::Known);
+                    prop_assert_eq!(inputs.offer(numbered("w", seq), b"again".to_vec(), false, 0, 0).0, Offered::Known);
                 },
             }
         }
@@ -156,6 +211,79 @@ proptest! {
             let Some([at]) = found.get(&id).map(|places| &places[..]) else { panic!("input {id} is not there once") };
             let text = &typed[usize::try_from(id).expect("small")];
             prop_assert!(agent.text[*at..*at + text.len()] == text[..], "input {} is not whole", id);
+        }
+    }
+    /// Whatever a writer does about its refused numbers: what is acknowledged was delivered once and in order, and it is
+    /// not kept waiting for ever.
+    #[test]
+    fn no_number_is_acknowledged_that_was_not_delivered(moves in prop::collection::vec(moves(), 1..120)) {
+        let mut inputs: Inputs<u64> = Inputs::new((1, 1));
+        let mut agent = Agent { room: INPUT_BYTES, ..Agent::default() };
+        let (mut typed, mut acknowledged, mut refused) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut seq, mut now) = (0, 0);
+        let room = std::iter::repeat_n([Move::Read, Move::Deliver], 200).flatten();
+        for step in moves.into_iter().chain(room).chain([Move::Wait(HOLD_MS), Move::Type { skip: 0, len: 1 }]) {
+            let again = |seq: u64, typed: &[(u64, usize)]| typed.iter().find(|(typed, _)| *typed == seq).copied();
+            let offered = match step {
+                Move::Type { skip, len } => {
+                    seq += 1 + skip;
+                    typed.push((seq, len));
+                    Some((seq, len))
+                }
+                Move::Retry(index) if !typed.is_empty() => Some(*index.get(&typed)),
+                Move::RetryLowest => refused.first().and_then(|lowest| again(*lowest, &typed)),
+                Move::Deliver => {
+                    if let Some(frame) = inputs.to_send(Uuid::nil()) {
+                        let (tag, outcome) = agent.take(frame);
+                        for Answered { to, outcome } in inputs.answer(tag, outcome, now) {
+                            if outcome == InputOutcome::Taken { acknowledged.insert(to) } else { refused.insert(to) };
+                        }
+                    }
+                    None
+                }
+                Move::Relink => {
+                    acknowledged.extend(inputs.linked(agent.writers()).into_iter().map(|answered| answered.to));
+                    None
+                }
+                Move::Read => {
+                    agent.room = INPUT_BYTES;
+                    None
+                }
+                Move::Expire => {
+                    refused.extend(inputs.expire(|_| true, now));
+                    None
+                }
+                Move::Wait(ms) => {
+                    now += ms;
+                    None
+                }
+                Move::Retry(_) => None,
+            };
+            if let Some((seq, len)) = offered {
+                refused.remove(&seq);
+                let mut text = format!("<{seq}>").into_bytes();
+                text.resize(text.len().max(len), b'.');
+                let begins_anew = inputs.is_empty() && seq > inputs.last("w");
+                match inputs.offer(numbered("w", seq), text, false, seq, now).0 {
+                    Offered::Known => drop(acknowledged.insert(seq)),
+                    Offered::Full => drop(refused.insert(seq)),
+                    Offered::Passed => prop_assert!(!begins_anew, "{seq} follows what was taken last"),
+                    Offered::Waits => {}
+                }
+            }
+        }
+        while let Some(frame) = inputs.to_send(Uuid::nil()) {
+            agent.room = INPUT_BYTES;
+            let (tag, outcome) = agent.take(frame);
+            acknowledged.extend(inputs.answer(tag, outcome, now).into_iter().map(|answered| answered.to));
+        }
+        let text = String::from_utf8(agent.text).expect("text");
+        let delivered: Vec<u64> =
+            text.split('<').skip(1).map(|rest| rest.split('>').next().and_then(|seq| seq.parse().ok()).expect("a number")).collect();
+        prop_assert!(acknowledged.contains(&seq), "{} goes on", seq);
+        for acknowledged in &acknowledged {
+            let times = delivered.iter().filter(|seq| *seq == acknowledged).count();
+            prop_assert!(times == 1, "{acknowledged} is acknowledged and is there {times} times in {delivered:?}");
         }
     }
 }

@@ -97,7 +97,7 @@ impl Shell {
             }
             FromAgent::Exited(exit) => self.exited(exit),
             FromAgent::InputTaken { tag, outcome, .. } => {
-                let answered = self.inputs.answer(tag, outcome);
+                let answered = self.inputs.answer(tag, outcome, self.now_ms());
                 self.answer_inputs(answered);
                 self.flush_to_agent();
             }

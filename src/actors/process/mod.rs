@@ -1,7 +1,7 @@
 //! The Process: its status, and its output on the way from the agent to the log and to every viewer.
 //!
 //! The decisions are pure: [`state`] (its life), [`tail`] (what is not stored yet), [`viewers`] (who gets what next),
-//! [`pace`] (how fast it may print) and [`inputs`] (what is typed). The actor in [`shell`] runs their effects.
+//! [`pace`] (how fast it may print), [`inputs`] (what is typed) and `numbers` (what of it was taken). The actor in [`shell`] runs their effects.
 
 mod activation;
 mod asked;
@@ -11,6 +11,7 @@ mod handle;
 pub mod inputs;
 mod link;
 pub mod message;
+mod numbers;
 mod output;
 pub mod pace;
 mod rows;

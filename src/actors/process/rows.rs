@@ -1,7 +1,7 @@
 //! A process's partition: one row for its life, one for each answer kept under an idempotency key; and the queue of
 //! commits, one in flight at a time, so that the handler never waits for the store.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use ractor::{ActorRef, RpcReplyPort};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,17 @@ impl Kept {
     pub const fn is_over(&self, now_ms: u64) -> bool {
         now_ms >= self.at_ms.saturating_add(KEPT_MS)
     }
+}
+
+/// The keys of answers that are kept no longer: those whose time is over, and the oldest of more than `most`.
+#[must_use]
+pub fn stale(kept: &BTreeMap<String, Kept>, now_ms: u64, most: usize) -> Vec<String> {
+    let mut ages: Vec<_> = kept.iter().map(|(key, kept)| (kept.at_ms, key)).collect();
+    ages.sort_unstable();
+    let many = kept.len().saturating_sub(most);
+    let old = |key: &str| kept.get(key).is_some_and(|kept| kept.is_over(now_ms));
+    let stale = ages.into_iter().enumerate().filter(|(index, (_, key))| *index < many || old(key));
+    stale.map(|(_, (_, key))| key.clone()).collect()
 }
 
 /// The row of an idempotency key.

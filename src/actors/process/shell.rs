@@ -258,8 +258,7 @@ impl Shell {
     }
 
     fn minute(&mut self) {
-        let now = clock::now_ms();
-        self.kept.retain(|_, kept| !kept.is_over(now));
+        self.prune_answers();
         self.quiet += 1;
         let linked_and_running = self.link.is_some() && self.life.as_ref().is_some_and(|life| life.outcome().is_none());
         let busy = linked_and_running

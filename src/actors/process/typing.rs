@@ -27,8 +27,12 @@ pub(super) enum Typist {
 }
 
 fn full() -> Refused {
-    Refused::new(Code::InputFull, "more than 1 MiB waits that the program has not read")
+    Refused::new(Code::InputFull, "more than 1 MiB waits that the program has not read: send this number again first")
 }
+
+/// What a writer is told that comes back to a number it has given up.
+const PASSED: &str =
+    "seq: this number was refused, and a later one of its writer came more than 10 s after: type it under a new number";
 
 impl Shell {
     /// Something typed on a socket.
@@ -63,10 +67,14 @@ impl Shell {
         if self.life.as_ref().is_none_or(|life| life.is_over()) {
             return self.inputs_answered(typist, InputOutcome::Ended);
         }
-        match self.inputs.offer(writer, bytes, eof, typist) {
+        match self.inputs.offer(writer, bytes, eof, typist, self.now_ms()) {
             (Offered::Known, Some(typist)) => self.inputs_answered(typist, InputOutcome::Taken),
             (Offered::Full, Some(typist)) => self.inputs_answered(typist, InputOutcome::Full),
-            (Offered::Known | Offered::Full | Offered::Waits, _) => self.flush_to_agent(),
+            (Offered::Passed, Some(typist)) => match typist {
+                Typist::Session(..) => self.refuse_typist(typist, Refused::new(Code::MessageInvalid, PASSED)),
+                Typist::Request(..) => self.refuse_typist(typist, Refused::new(Code::BodyInvalid, PASSED)),
+            },
+            (Offered::Known | Offered::Full | Offered::Passed | Offered::Waits, _) => self.flush_to_agent(),
         }
     }
 
@@ -78,22 +86,32 @@ impl Shell {
     }
 
     fn inputs_answered(&mut self, to: Typist, outcome: InputOutcome) {
-        let result = match outcome {
-            InputOutcome::Taken => Ok(()),
-            InputOutcome::Full => Err(full()),
-            InputOutcome::Ended if self.life.is_none() => Err(Code::ProcessNotFound.into()),
-            InputOutcome::Ended => Err(Code::ProcessEnded.into()),
+        let refused = match outcome {
+            InputOutcome::Taken => return self.input_taken(to),
+            InputOutcome::Full => full(),
+            InputOutcome::Ended if self.life.is_none() => Code::ProcessNotFound.into(),
+            InputOutcome::Ended => Code::ProcessEnded.into(),
         };
-        match (to, result) {
-            (Typist::Session(session, Some(seq)), Ok(())) => {
+        self.refuse_typist(to, refused);
+    }
+
+    fn input_taken(&mut self, to: Typist) {
+        match to {
+            Typist::Session(session, Some(seq)) => {
                 session.tell(SessionMessage::InputAck { process_id: self.id, seq });
             }
             // Nobody waits for what has no number.
-            (Typist::Session(_, None), Ok(())) => {}
-            (Typist::Session(session, _), Err(refused)) => {
+            Typist::Session(_, None) => {}
+            Typist::Request(asked, _) => self.answer(asked, Ok(ProcessAnswer::Done)),
+        }
+    }
+
+    fn refuse_typist(&mut self, to: Typist, refused: Refused) {
+        match to {
+            Typist::Session(session, _) => {
                 session.tell(SessionMessage::Refused { process_id: Some(self.id), refused });
             }
-            (Typist::Request(asked, _), result) => self.answer(asked, result.map(|()| ProcessAnswer::Done)),
+            Typist::Request(asked, _) => self.answer(asked, Err(refused)),
         }
     }
 
@@ -101,7 +119,7 @@ impl Shell {
     pub(super) fn expire_inputs(&mut self) {
         let now = Instant::now();
         let due = |typist: &Typist| matches!(typist, Typist::Request(_, until) if *until <= now);
-        for typist in self.inputs.expire(due) {
+        for typist in self.inputs.expire(due, self.now_ms()) {
             if let Typist::Request(asked, _) = typist {
                 self.answer(asked, Err(Refused::retry("the sandbox did not take the input in time")));
             }

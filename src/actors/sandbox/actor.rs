@@ -1,7 +1,7 @@
 //! The Sandbox actor: what it is told, and whom that concerns. What follows is decided in [`super::state`] and done by
 //! the [`super::shell`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use playhouse_protocol::host::ToHost;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
@@ -34,8 +34,15 @@ impl Entity for Sandbox {
 
     async fn start(id: Uuid, node: Node, region: ActorCell) -> Result<ActorRef<SandboxMessage>, StartError> {
         let partition = Partition { kind: Kind::Sandbox, id };
-        let activated = node.store.metadata.activate(partition, node.epoch).await?;
-        let record = match activated.rows.get(ROW) {
+        let row = node.store.metadata.row(partition, ROW).await;
+        // Anyone may ask for any id: one that is no sandbox must leave nothing behind, not even a fence.
+        let (guard, rows) = if row.map_err(|error| StartError::Failed(error.to_string()))?.is_some() {
+            let activated = node.store.metadata.activate(partition, node.epoch).await?;
+            (Some(activated.guard), activated.rows)
+        } else {
+            (None, BTreeMap::new())
+        };
+        let record = match rows.get(ROW) {
             Some(bytes) => {
                 Some(serde_json::from_slice(bytes).map_err(|e| StartError::Failed(format!("row {ROW}: {e}")))?)
             }
@@ -44,13 +51,13 @@ impl Entity for Sandbox {
         let state = Shell {
             id,
             node,
-            guard: activated.guard,
+            guard,
             record,
             link: None,
             newest_link: None,
             away_since: Instant::now(),
             usage: None,
-            once: Once::load(&activated.rows)?,
+            once: Once::load(&rows)?,
             making: None,
             command_id: None,
             freeze_id: None,

@@ -47,7 +47,8 @@ pub(super) struct Making {
 pub(super) struct Shell {
     pub(super) id: Uuid,
     pub(super) node: Node,
-    pub(super) guard: Guard,
+    /// `None` until there is such a sandbox.
+    pub(super) guard: Option<Guard>,
     pub(super) record: Option<Record>,
     pub(super) link: Option<LinkRef>,
     pub(super) newest_link: Option<NewestLink>,
@@ -162,6 +163,19 @@ impl Shell {
         self.node.host.send(ToHost::End { command_id, epoch: self.node.epoch, sandbox_id: self.id });
     }
 
+    /// What the next commit is guarded by. The partition of a sandbox that is being made is fenced only now.
+    async fn fence(&mut self, partition: Partition) -> Result<Guard, ActorProcessingErr> {
+        if let Some(guard) = self.guard {
+            return Ok(guard);
+        }
+        let activated = self.node.store.metadata.activate(partition, self.node.epoch).await?;
+        if !activated.rows.is_empty() {
+            return Err("the sandbox was made meanwhile".into());
+        }
+        self.guard = Some(activated.guard);
+        Ok(activated.guard)
+    }
+
     pub(super) async fn commit(&mut self) -> Result<(), ActorProcessingErr> {
         let mut commit = Commit::default();
         if let Some(record) = &self.record {
@@ -169,7 +183,8 @@ impl Shell {
         }
         self.once.add_to(&mut commit, clock::now());
         let partition = Partition { kind: Kind::Sandbox, id: self.id };
-        self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
+        let guard = self.fence(partition).await?;
+        self.guard = Some(self.node.store.metadata.commit(partition, guard, commit).await?);
         self.once.landed();
         Ok(())
     }
@@ -177,7 +192,8 @@ impl Shell {
     pub(super) async fn remove(&mut self) -> Result<(), ActorProcessingErr> {
         let partition = Partition { kind: Kind::Sandbox, id: self.id };
         let commit = Commit { drop_partition: true, ..Commit::default() };
-        self.guard = self.node.store.metadata.commit(partition, self.guard, commit).await?;
+        let guard = self.fence(partition).await?;
+        self.guard = Some(self.node.store.metadata.commit(partition, guard, commit).await?);
         self.record = None;
         self.once = Once::default();
         self.node.host_entity().forget(self.id).await;

@@ -31,7 +31,7 @@ use crate::{
     cluster::{Entity, StartError},
     store::{
         blobs::BlobRef,
-        metadata::{ActivateError, Guard, Kind, Partition},
+        metadata::{Guard, Kind, Partition},
     },
 };
 
@@ -50,16 +50,22 @@ impl Entity for Workspace {
     const KIND: &'static str = "workspace";
 
     async fn start(id: Uuid, node: Node, region: ActorCell) -> Result<ActorRef<WorkspaceMessage>, StartError> {
+        let failed = |error: &dyn std::fmt::Display| StartError::Failed(error.to_string());
         let partition = Partition::new(Kind::Workspace, id);
-        let activated = node.store.metadata.activate(partition, node.epoch).await.map_err(|error| match error {
-            ActivateError::Fenced => StartError::Fenced,
-            ActivateError::Store(error) => StartError::Failed(error.to_string()),
-        })?;
-        let loaded = rows::load(id, &activated.rows).map_err(|error| StartError::Failed(error.to_string()))?;
-        let args = (id, node, activated.guard, loaded);
-        let (actor, _) = Actor::spawn_linked(None, WorkspaceActor, args, region)
-            .await
-            .map_err(|error| StartError::Failed(error.to_string()))?;
+        // Anyone may ask for any id: one that is no workspace must leave nothing behind, not even a fence.
+        let mut there = false;
+        for key in [rows::META, rows::GONE] {
+            there = there || node.store.metadata.row(partition, key).await.map_err(|e| failed(&e))?.is_some();
+        }
+        let (guard, loaded) = if there {
+            let activated = node.store.metadata.activate(partition, node.epoch).await?;
+            (Some(activated.guard), rows::load(id, &activated.rows).map_err(|e| failed(&e))?)
+        } else {
+            (None, Loaded::Absent)
+        };
+        let args = (id, node, guard, loaded);
+        let (actor, _) =
+            Actor::spawn_linked(None, WorkspaceActor, args, region).await.map_err(|error| failed(&error))?;
         Ok(actor)
     }
 }
@@ -77,7 +83,8 @@ pub(super) struct Shell {
     pub(super) id: Uuid,
     pub(super) node: Node,
     pub(super) myself: ActorRef<WorkspaceMessage>,
-    pub(super) guard: Guard,
+    /// `None` until there is such a workspace.
+    pub(super) guard: Option<Guard>,
     /// `None`: there is no such workspace.
     pub(super) state: Option<Box<State>>,
     pub(super) gone: Option<Gone>,
@@ -282,7 +289,7 @@ struct WorkspaceActor;
 impl Actor for WorkspaceActor {
     type Msg = WorkspaceMessage;
     type State = Shell;
-    type Arguments = (Uuid, Node, Guard, Loaded);
+    type Arguments = (Uuid, Node, Option<Guard>, Loaded);
 
     async fn pre_start(
         &self,

@@ -28,7 +28,7 @@ use crate::{
     clock,
     store::{
         blobs::BlobRef,
-        metadata::{Commit, CommitError, Kind, Partition},
+        metadata::{ActivateError, Commit, CommitError, Guard, Kind, Partition},
     },
 };
 
@@ -69,13 +69,14 @@ pub(super) struct Waiting {
 impl Shell {
     /// Commits to the workspace's partition.
     pub(super) async fn commit(&mut self, mut commit: Commit) -> Result<(), Refused> {
+        let guard = self.fence().await?;
         // A key that is put again here stays: deletes come before puts.
         let stale = std::mem::take(&mut self.stale);
         commit.deletes.extend(stale.iter().cloned());
         let partition = Partition::new(Kind::Workspace, self.id);
-        match self.node.store.metadata.commit(partition, self.guard, commit).await {
+        match self.node.store.metadata.commit(partition, guard, commit).await {
             Ok(guard) => {
-                self.guard = guard;
+                self.guard = Some(guard);
                 Ok(())
             }
             Err(CommitError::Failed(error)) => {
@@ -90,14 +91,38 @@ impl Shell {
         }
     }
 
+    /// What the next commit is guarded by. The partition of a workspace that is being made is fenced only now.
+    async fn fence(&mut self) -> Result<Guard, Refused> {
+        if let Some(guard) = self.guard {
+            return Ok(guard);
+        }
+        let partition = Partition::new(Kind::Workspace, self.id);
+        match self.node.store.metadata.activate(partition, self.node.epoch).await {
+            Ok(activated) if activated.rows.is_empty() => {
+                self.guard = Some(activated.guard);
+                Ok(activated.guard)
+            }
+            Ok(_) => {
+                self.broken = true;
+                Err(Refused::retry("the workspace was made meanwhile"))
+            }
+            Err(ActivateError::Store(error)) => Err(store_error(error)),
+            Err(error @ ActivateError::Fenced) => {
+                self.broken = true;
+                Err(store_error(error))
+            }
+        }
+    }
+
     /// Commits a decision, with its answer under the request's idempotency key, and does what follows from it.
     pub(super) async fn land(&mut self, mut decision: Decision, asked: Option<&Asked>) -> Answer {
         let now = clock::now();
+        let next = self.fence().await?.version + 1;
         let Some(state) = self.state.as_mut() else { return Err(Code::WorkspaceNotFound.into()) };
         let deleted = decision.meta.as_ref().unwrap_or(&state.meta).deleting;
         let mut projections = BTreeMap::new();
         if let Some(access) = &decision.access {
-            projections = state.projections(access, deleted, self.guard.version + 1, now);
+            projections = state.projections(access, deleted, next, now);
             for (org, row) in &projections {
                 decision.commit.put_json(rows::intent(*org), row);
             }
@@ -309,7 +334,9 @@ impl Shell {
         let old = state.answers.prune(now);
         self.stale.extend(old.iter().map(idempotency::Key::row));
         let ended = state.access.ended(now);
-        if let Some(decision) = state.remove_links(&ended).filter(|_| !ended.is_empty()) {
+        if !ended.is_empty()
+            && let Some(decision) = state.remove_links(&ended)
+        {
             // What can't be committed now is tried again at the next tick; the roles have ended all the same.
             let _ = self.land(decision, None).await;
             self.tell_roles();

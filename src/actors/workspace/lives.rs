@@ -36,10 +36,6 @@ use crate::{
 
 /// How long a request waits for a sandbox that is being made or ended.
 const WAIT: Duration = Duration::from_secs(45);
-/// How many sandboxes that are over stay known, however old.
-const SANDBOXES_KEPT: usize = 20;
-/// How long a sandbox that is over stays known, when there are more.
-const SANDBOX_KEPT_FOR: time::Duration = time::Duration::hours(1);
 
 /// What somebody wants a sandbox for.
 #[derive(Debug)]
@@ -349,20 +345,11 @@ impl Shell {
     /// Sandboxes that ended long ago, and of whose processes nothing is listed, are forgotten.
     pub(super) async fn forget_sandboxes(&mut self) {
         let Some(state) = self.state.as_mut() else { return };
-        let many = state.sandboxes.len().saturating_sub(SANDBOXES_KEPT);
-        if many == 0 {
+        let forgotten = state.forgettable_sandboxes(clock::now());
+        if forgotten.is_empty() {
+            // A task for nothing would look like work, and one that works never goes passive.
             return;
         }
-        let now = clock::now();
-        let old = |row: &SandboxRow| row.settled && row.over_at.is_some_and(|at| now - at > SANDBOX_KEPT_FOR);
-        let listed: std::collections::BTreeSet<Uuid> = state.processes.values().map(|row| row.sandbox_id).collect();
-        let forgotten: Vec<Uuid> = state
-            .sandboxes
-            .iter()
-            .take(many)
-            .filter(|(id, row)| old(row) && !listed.contains(id))
-            .map(|(id, _)| *id)
-            .collect();
         for id in &forgotten {
             state.sandboxes.remove(id);
             self.stale.push(rows::sandbox(*id));

@@ -3,7 +3,7 @@
 //! Decisions are pure. One that changes the tree leaves the change in the tree's journal, until [`State::accept`] or
 //! [`State::refuse`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use playhouse_protocol::{
     client::{ChangedFile, ServerMessage},
@@ -34,6 +34,11 @@ use crate::{
 pub const NAME_CHARS: usize = 200;
 /// How many bytes of paths one `files` event names: a client's message may have 1 MiB, and JSON may double a path.
 const EVENT_BYTES: usize = 256 * 1024;
+
+/// How many sandboxes that are over stay known, however old.
+const SANDBOXES_KEPT: usize = 20;
+/// How long a sandbox that is over stays known, when there are more.
+const SANDBOX_KEPT_FOR: time::Duration = time::Duration::hours(1);
 
 /// A workspace in memory.
 #[derive(Debug)]
@@ -180,6 +185,19 @@ impl State {
             environment: None,
             intents: BTreeMap::new(),
         })
+    }
+
+    /// Sandboxes beyond those that stay known: they ended long ago, and nothing is listed of their processes.
+    #[must_use]
+    pub fn forgettable_sandboxes(&self, now: OffsetDateTime) -> Vec<Uuid> {
+        let many = self.sandboxes.len().saturating_sub(SANDBOXES_KEPT);
+        if many == 0 {
+            return Vec::new();
+        }
+        let old = |row: &SandboxRow| row.settled && row.over_at.is_some_and(|at| now - at > SANDBOX_KEPT_FOR);
+        let listed: BTreeSet<Uuid> = self.processes.values().map(|row| row.sandbox_id).collect();
+        let candidates = self.sandboxes.iter().take(many);
+        candidates.filter(|(id, row)| old(row) && !listed.contains(id)).map(|(id, _)| *id).collect()
     }
 
     /// What the caller may do; nobody may anything with one that is being deleted.
@@ -373,5 +391,30 @@ impl From<TreeError> for Refused {
             TreeError::Full => Code::QuotaExceeded,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sandboxes_that_ended_long_ago_are_forgotten_beyond_twenty() {
+        let name = || "n".to_owned();
+        let owner =
+            Caller { user_id: Uuid::nil(), name: name(), org_id: Uuid::nil(), org: name(), tier: "free".into() };
+        let now = OffsetDateTime::UNIX_EPOCH + time::Duration::days(1);
+        let mut state = State::create(Uuid::nil(), &owner, name(), None, now).expect("a workspace");
+        let over = |at| SandboxRow { view: None, over_at: Some(at), settled: true };
+        let id = |number: usize| Uuid::from_u128(number as u128);
+        state.sandboxes = (0..SANDBOXES_KEPT).map(|number| (id(number), over(OffsetDateTime::UNIX_EPOCH))).collect();
+        assert!(state.forgettable_sandboxes(now).is_empty());
+        state.sandboxes.extend((SANDBOXES_KEPT..25).map(|number| (id(number), over(now))));
+        state.sandboxes.insert(id(1), over(now));
+        let process = ProcessRow { sandbox_id: id(2), run: None, ended_at: None };
+        state.processes.insert(id(2), process);
+        assert_eq!(state.forgettable_sandboxes(now), [id(0), id(3), id(4)]);
+        state.sandboxes.retain(|sandbox, _| ![id(0), id(3), id(4)].contains(sandbox));
+        assert!(state.forgettable_sandboxes(now).is_empty(), "the rest is too young or listed, though too many");
     }
 }

@@ -270,42 +270,40 @@ impl Tree {
         now: OffsetDateTime,
         fresh: &mut impl FnMut() -> Uuid,
     ) -> Result<Option<Uuid>, TreeError> {
-        let Some(parent) = path::parent(path) else { return Ok(None) };
-        if let Some((id, entry)) = self.find(parent) {
-            return match (&entry.row.node, over) {
-                (Node::Directory, _) => Ok(Some(id)),
-                (Node::File { .. } | Node::Symlink { .. }, Over::All) => {
-                    self.remove(id);
-                    self.directory(parent, over, now, fresh).map(Some)
+        // A loop, since a path may have 2047 folders: those that are missing, from the lowest up to one that is there.
+        let mut missing = Vec::new();
+        let mut found = None;
+        let mut below = path;
+        while let Some(parent) = path::parent(below) {
+            if let Some((id, entry)) = self.find(parent) {
+                match (&entry.row.node, over) {
+                    (Node::Directory, _) => {
+                        found = Some(id);
+                        break;
+                    }
+                    (Node::File { .. } | Node::Symlink { .. }, Over::All) => self.remove(id),
+                    (Node::File { .. } | Node::Symlink { .. }, Over::Nothing | Over::Files) => {
+                        return Err(TreeError::NotADirectory(parent.to_owned()));
+                    }
                 }
-                (Node::File { .. } | Node::Symlink { .. }, Over::Nothing | Over::Files) => {
-                    Err(TreeError::NotADirectory(parent.to_owned()))
-                }
-            };
+            }
+            missing.push(parent);
+            below = parent;
         }
-        self.directory(parent, over, now, fresh).map(Some)
-    }
-
-    fn directory(
-        &mut self,
-        path: &str,
-        over: Over,
-        now: OffsetDateTime,
-        fresh: &mut impl FnMut() -> Uuid,
-    ) -> Result<Uuid, TreeError> {
-        let parent = self.parents(path, over, now, fresh)?;
-        let id = fresh();
-        let name = path::name(path).to_owned();
-        let row = FileRow {
-            parent,
-            name,
-            node: Node::Directory,
-            created_at: now,
-            updated_at: now,
-            reported: over == Over::All,
-        };
-        self.insert(id, Entry { path: path.into(), row })?;
-        Ok(id)
+        for path in missing.into_iter().rev() {
+            let row = FileRow {
+                parent: found,
+                name: path::name(path).to_owned(),
+                node: Node::Directory,
+                created_at: now,
+                updated_at: now,
+                reported: over == Over::All,
+            };
+            let id = fresh();
+            self.insert(id, Entry { path: path.into(), row })?;
+            found = Some(id);
+        }
+        Ok(found)
     }
 
     /// Makes `path` this, and its parents as needed. A file or link that replaces one keeps its id. The path was

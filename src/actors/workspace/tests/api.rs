@@ -1,11 +1,15 @@
 //! What callers see.
 
 use super::world::{Listener, World, content, file, key, paths, stage, try_files, until, view};
-use crate::actors::{
-    Code, PageRequest, Role,
-    tenant::org_id,
-    views::{LinkView, SandboxView, SharingMode},
-    workspace::{WorkspaceAnswer, WorkspaceCommand, WorkspaceRef},
+use crate::{
+    actors::{
+        Code, PageRequest, Role,
+        sandbox::{SandboxCommand, SandboxMessage},
+        tenant::org_id,
+        views::{LinkView, SandboxView, SharingMode},
+        workspace::{WorkspaceAnswer, WorkspaceCommand, WorkspaceRef},
+    },
+    store::metadata::{Kind, Partition},
 };
 use playhouse_protocol::{client::ServerMessage, ids};
 use uuid::Uuid;
@@ -19,6 +23,28 @@ async fn ensure(workspace: &WorkspaceRef, caller: &crate::actors::Caller) -> (Sa
     match workspace.command(caller, ensure, None).await.unwrap() {
         WorkspaceAnswer::Sandbox { sandbox, created } => (sandbox, created),
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_id_leaves_nothing_behind() {
+    let world = World::new().await;
+    let ann = world.user("ann").await;
+    let id = ids::fresh_workspace_id();
+    assert_eq!(view(&world.node.workspace(id), &ann).await, Err(Code::WorkspaceNotFound));
+    let status = |reply| SandboxMessage::Command { role: Role::Owner, command: SandboxCommand::Status, reply };
+    let refused = world.node.sandbox(id).call(status).await.unwrap().unwrap_err();
+    assert_eq!(refused.code, Code::SandboxNotFound);
+    for kind in [Kind::Workspace, Kind::Sandbox] {
+        let activate = async |id| {
+            let activated = world.store.metadata.activate(Partition::new(kind, id), world.node.epoch).await;
+            activated.unwrap().guard
+        };
+        assert_eq!(
+            activate(id).await,
+            activate(ids::fresh_workspace_id()).await,
+            "{kind:?}: fenced for the first time"
+        );
     }
 }
 

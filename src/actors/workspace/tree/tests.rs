@@ -24,6 +24,21 @@ fn shown(tree: &Tree) -> BTreeMap<String, Node> {
 }
 
 #[test]
+fn the_longest_path_is_made_and_moved_to() {
+    let mut tree = Tree::default();
+    let mut fresh = ids();
+    let deep = "/a".repeat(path::PATH_BYTES / 2 - 1) + "/f";
+    let id = tree.put(&deep, file(1), Over::Nothing, NOW, &mut fresh).unwrap();
+    assert_eq!(tree.len(), path::PATH_BYTES / 2);
+    let parents = tree.iter().map(|(id, entry)| (entry.row.parent, id)).collect::<Vec<_>>();
+    assert!(parents.windows(2).all(|pair| pair[1].0 == Some(pair[0].1)), "each lies in the one above it");
+    tree.move_to(id, &deep.replace("/a", "/b"), NOW, &mut fresh).unwrap();
+    tree.put("/b", file(2), Over::All, NOW, &mut fresh).unwrap();
+    tree.put(&deep.replace("/a", "/b"), file(3), Over::All, NOW, &mut fresh).unwrap();
+    assert_eq!(tree.len(), path::PATH_BYTES - 1);
+}
+
+#[test]
 fn a_put_makes_parents_and_respects_what_is_there() {
     let mut tree = Tree::default();
     let mut fresh = ids();

@@ -1,7 +1,8 @@
 //! Input, resize and cancel over the socket.
 
-use playhouse_blackbox::{Options, Stream, on_shared};
+use playhouse_blackbox::{Frame, Options, Stream, Workspace, on_shared, wait};
 use serde_json::json;
+use uuid::Uuid;
 
 #[test]
 fn typed_input_is_acknowledged_and_echoed() {
@@ -141,5 +142,78 @@ fn a_thousand_keystrokes_arrive_in_order() {
         stream.shows(run.process_id, "end\n").await;
         assert_eq!(stream.model.tape(run.process_id).text(), expected);
         ws.cancel(run.process_id).await;
+    });
+}
+
+/// Types, and answers whether it was acknowledged; else the error's code.
+async fn typed(stream: &mut Stream, process: Uuid, data: &str, seq: u64) -> Result<(), String> {
+    stream.input(process, data, seq).await;
+    let answer = |frame: &Frame| match frame {
+        Frame::InputAck(of, to) if *of == process && *to == seq => Some(Ok(())),
+        Frame::Error { code, process: Some(of) } if *of == process => Some(Err(code.clone())),
+        _ => None,
+    };
+    let frame = stream.until("an answer to input", |frame, _| answer(frame).is_some()).await;
+    answer(&frame).expect("an answer")
+}
+
+/// A program that counts its input once `/go` is there, and as much typed as it takes until then; answers the number
+/// that was refused.
+async fn filled(ws: &Workspace, process: Uuid, stream: &mut Stream) -> (u64, String) {
+    let piece = "x".repeat(16_000);
+    for seq in 1..=200 {
+        match typed(stream, process, &piece, seq).await {
+            Ok(()) => {}
+            Err(code) => {
+                assert_eq!(code, "input_full");
+                // It fits, and would make the refused one look as if it had been seen.
+                assert_eq!(typed(stream, process, "SMALL", seq + 1).await, Err("input_full".to_owned()));
+                ws.create("/go", "").await;
+                return (seq, piece);
+            }
+        }
+    }
+    panic!("it does not fill up");
+}
+
+const COUNTS: &str = "while [ ! -e go ]; do sleep 0.1; done; wc -c";
+
+#[test]
+fn a_number_after_a_refused_one_waits_for_it() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run(COUNTS).await;
+        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
+        let (refused, piece) = filled(&ws, run.process_id, &mut stream).await;
+        while let Err(code) = typed(&mut stream, run.process_id, &piece, refused).await {
+            assert_eq!(code, "input_full");
+        }
+        assert_eq!(typed(&mut stream, run.process_id, "SMALL", refused + 1).await, Ok(()));
+        let _ = ws.input(run.process_id, json!({"data": "", "eof": true})).await.expect(202);
+        stream.end_of(run.process_id).await;
+        let expected = refused * 16_000 + 5;
+        assert_eq!(stream.model.tape(run.process_id).text().trim(), expected.to_string());
+    });
+}
+
+#[test]
+fn a_refused_number_that_was_given_up_is_never_acknowledged() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run(COUNTS).await;
+        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
+        let (refused, piece) = filled(&ws, run.process_id, &mut stream).await;
+        wait::until("the writer goes on", async || {
+            let answer = ws.input(run.process_id, json!({"data": "SMALL", "seq": refused + 1})).await;
+            (answer.status == 202).then_some(())
+        })
+        .await;
+        assert_eq!(typed(&mut stream, run.process_id, &piece, refused).await, Err("message_invalid".to_owned()));
+        ws.input(run.process_id, json!({"data": piece, "seq": refused})).await.problem(422, "body_invalid");
+        assert_eq!(typed(&mut stream, run.process_id, "SMALL", refused + 1).await, Ok(()), "it was taken");
+        let _ = ws.input(run.process_id, json!({"data": "", "eof": true})).await.expect(202);
+        stream.end_of(run.process_id).await;
+        let expected = (refused - 1) * 16_000 + 5;
+        assert_eq!(stream.model.tape(run.process_id).text().trim(), expected.to_string());
     });
 }
