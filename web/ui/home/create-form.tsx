@@ -3,6 +3,7 @@ import type { Api } from "../../core/api.ts";
 import type { Template } from "../../core/api-types.ts";
 import { commandTitle } from "../../core/command.ts";
 import { go } from "../router.ts";
+import { uuid } from "../uuid.ts";
 
 /** The form that makes a workspace: a name, and what it starts from. */
 export function CreateForm(props: {
@@ -12,7 +13,7 @@ export function CreateForm(props: {
 }) {
   const [busy, setBusy] = createSignal(false);
   // One key per form: pressing the button again after a lost answer must not make a second workspace.
-  let key = crypto.randomUUID();
+  let key = uuid();
   const create = async (event: SubmitEvent & { currentTarget: HTMLFormElement }): Promise<void> => {
     event.preventDefault();
     const form = new FormData(event.currentTarget);
@@ -20,13 +21,13 @@ export function CreateForm(props: {
     await props.attempt(async () => {
       const name = String(form.get("name")).trim();
       const workspace = await props.api.createWorkspace(name, String(form.get("template")), key);
-      key = crypto.randomUUID();
+      key = uuid();
       go(`/w/${workspace.id}`);
     });
     setBusy(false);
   };
   return (
-    <form class="create" aria-label="New workspace" onSubmit={create} onInput={() => (key = crypto.randomUUID())}>
+    <form class="create" aria-label="New workspace" onSubmit={create} onInput={() => (key = uuid())}>
       <h2>New workspace</h2>
       <fieldset class="templates">
         <legend class="quiet">Template</legend>

@@ -10,6 +10,7 @@ import type { StreamEffect } from "../../core/stream/events.ts";
 import { Skim } from "../../core/stream/skim.ts";
 import { dark } from "../appearance.ts";
 import { TerminalHandle } from "../terminal/terminal.ts";
+import { uuid } from "../uuid.ts";
 import type { IdeContext } from "./context.ts";
 import { attempt } from "./failure.ts";
 import type { StreamShell } from "./stream-shell.ts";
@@ -69,7 +70,7 @@ export class RunActions {
     const size = (active === null ? undefined : this.#terminals.get(active)?.size) ?? DEFAULT_SIZE;
     const env = { TERM: "xterm-256color", COLORTERM: "truecolor" };
     await attempt(this.#context, async () => {
-      const started = await api.run(workspaceId, { command, pty: true, env, ...size }, crypto.randomUUID());
+      const started = await api.run(workspaceId, { command, pty: true, env, ...size }, uuid());
       const { process_id, sandbox_id, stream_token } = started;
       dispatch({
         type: "process_seen",

@@ -5,6 +5,7 @@ import { Problem } from "../../core/problem.ts";
 import { StreamClient } from "../../core/stream/client.ts";
 import type { StreamEffect, StreamEvent, TokenFailure } from "../../core/stream/events.ts";
 import { BINARY_SUBPROTOCOL } from "../../core/stream/frames.ts";
+import { uuid } from "../uuid.ts";
 
 export type PageEffect = Exclude<StreamEffect, { type: "fetch_token" | "open" | "close" | "send" | "wait" }>;
 
@@ -13,7 +14,7 @@ export class StreamShell {
   readonly #page: (effect: PageEffect) => void;
   readonly #client = new StreamClient(Math.random);
   /** Two pages of one user must not count their keystrokes together. */
-  readonly #writer = crypto.randomUUID();
+  readonly #writer = uuid();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #socket: WebSocket | null = null;
 

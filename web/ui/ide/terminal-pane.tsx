@@ -3,6 +3,7 @@ import { terminalLabels } from "../../core/model/labels.ts";
 import { statusText } from "../../core/model/processes.ts";
 import { isRunning, mayEdit } from "../../core/model/state.ts";
 import { coarse } from "../appearance.ts";
+import { copyText } from "../clipboard.ts";
 import { Icon, IconButton } from "../widgets/icons.tsx";
 import { once } from "../widgets/once.ts";
 import { Tab, TabList } from "../widgets/tabs.tsx";
@@ -35,7 +36,7 @@ export function TerminalPane(props: { bench: Workbench }) {
   });
   const copyAll = (): void => {
     const text = terminal()?.text() ?? "";
-    navigator.clipboard.writeText(text).then(
+    copyText(text).then(
       () => props.bench.context.dispatch({ type: "notice", tone: "info", text: "The output is copied." }),
       () =>
         props.bench.context.dispatch({ type: "notice", tone: "error", text: "The browser did not let it be copied." }),

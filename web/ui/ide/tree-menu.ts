@@ -3,6 +3,7 @@
 import type { FileEntry } from "../../core/api-types.ts";
 import { mayEdit } from "../../core/model/state.ts";
 import { basename, parent } from "../../core/paths.ts";
+import { copyText } from "../clipboard.ts";
 import type { MenuItem } from "../widgets/menu.tsx";
 import type { Workbench } from "./workbench.ts";
 
@@ -45,7 +46,7 @@ export function treeMenu(
 
 async function copyPath(bench: Workbench, file: FileEntry): Promise<void> {
   try {
-    await navigator.clipboard.writeText(`/workspace${file.path}`);
+    await copyText(`/workspace${file.path}`);
   } catch {
     bench.context.dispatch({ type: "notice", tone: "error", text: "The browser did not let it be copied." });
   }

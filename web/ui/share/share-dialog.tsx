@@ -2,6 +2,8 @@ import { createResource, createSignal, For, Show } from "solid-js";
 import type { Api } from "../../core/api.ts";
 import type { GrantedRole, Member, ShareLink, SharingMode, Workspace } from "../../core/api-types.ts";
 import { Problem, sentence } from "../../core/problem.ts";
+import { copyText } from "../clipboard.ts";
+import { uuid } from "../uuid.ts";
 import { IconButton } from "../widgets/icons.tsx";
 import { Modal, ModalButtons } from "../widgets/modal.tsx";
 import { Trouble } from "../widgets/trouble.tsx";
@@ -55,7 +57,7 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
     void attempt(async () => {
       const role = form.get("role") as GrantedRole;
       const seconds = LINK_TTLS[Number(form.get("ttl"))]?.seconds ?? null;
-      const link = await props.api.createLink(id, role, seconds, crypto.randomUUID());
+      const link = await props.api.createLink(id, role, seconds, uuid());
       setLinks((before) => [...(before ?? []), link]);
     });
   };
@@ -134,7 +136,7 @@ export function ShareDialog(props: { api: Api; workspace: Workspace; onChanged: 
                 label="Copy link"
                 onClick={() =>
                   void attempt(async () => {
-                    await navigator.clipboard.writeText(address(link));
+                    await copyText(address(link));
                     setCopied(link.id);
                   })
                 }

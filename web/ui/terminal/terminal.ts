@@ -7,6 +7,7 @@ import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal } from "@xterm/xterm";
 import { isReport } from "../../core/stream/reports.ts";
 import { type TouchKey, touchKey } from "../../core/terminal/touch-keys.ts";
+import { copyText } from "../clipboard.ts";
 import { applyCtrl } from "./ctrl.ts";
 import { DARK, LIGHT } from "./themes.ts";
 
@@ -81,7 +82,7 @@ export class TerminalHandle {
       if (event.type !== "keydown" || !event.ctrlKey || !event.shiftKey || event.code !== "KeyC") return true;
       event.preventDefault();
       const selection = this.#terminal.getSelection();
-      if (selection !== "") void navigator.clipboard.writeText(selection).catch(() => undefined);
+      if (selection !== "") void copyText(selection).catch(() => undefined);
       return false;
     });
   }
