@@ -11,7 +11,7 @@ use playhouse_protocol::{
     agent::{AgentFrame, NodeFrame, ProcessState},
     codec,
 };
-use ractor::ActorRef;
+use ractor::{ActorRef, ActorStatus};
 use tokio::{
     sync::{Semaphore, mpsc},
     time::Instant,
@@ -42,6 +42,7 @@ pub(super) struct Router {
     node: Node,
     link: LinkRef,
     workspace: WorkspaceRef,
+    /// Those that live, and one that is none of this sandbox's if it was spoken of last.
     processes: HashMap<Uuid, Option<ActorRef<ProcessMessage>>>,
     /// Content on its way to the store: an agent that sends faster than that is read slower.
     bulk: Arc<Semaphore>,
@@ -77,6 +78,9 @@ impl Router {
             tracing::warn!(process = %id, sandbox = %self.link.sandbox_id, "an agent speaks of a process that is none of its sandbox's");
             self.link.now(NodeFrame::Forget { process_id: id });
         }
+        // Whoever has ended since is forgotten here: a link may live for days, and see any number of processes.
+        self.processes
+            .retain(|_, actor| actor.as_ref().is_some_and(|actor| actor.get_status() <= ActorStatus::Upgrading));
         self.processes.insert(id, actor.clone());
         actor
     }
@@ -221,5 +225,36 @@ async fn write(
         if sink.send(Message::Binary(bytes.into())).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::process::{
+        Process, ProcessRecord,
+        tests::{Agent, init, node, record},
+    };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_link_forgets_processes_that_have_gone() {
+        let dir = tempfile::tempdir().expect("dir");
+        let node = node(dir.path()).await;
+        let record = record(false);
+        let agent = Agent::new(1, record.sandbox_id);
+        let mut router = Router::new(node.clone(), agent.link.clone(), node.workspace(record.workspace_id));
+        let ids: Vec<Uuid> = std::iter::repeat_with(|| Shard::of(record.sandbox_id).fresh_id()).take(3).collect();
+        for &id in &ids {
+            let process = init(&node, &ProcessRecord { id, ..record.clone() }).await;
+            router.tell(id, FromAgent::Started).await;
+            let known = router.processes.iter().map(|(id, actor)| (*id, actor.is_some())).collect::<Vec<_>>();
+            assert_eq!(known, [(id, true)], "those before it have gone");
+            let actor = process.resolve().await.expect("it runs").get_cell();
+            node.region.passivate::<Process>(id, actor.clone());
+            actor.wait(None).await.expect("it ends");
+        }
+        // One that speaks again is found again.
+        router.tell(ids[0], FromAgent::Started).await;
+        assert!(router.processes.values().all(Option::is_some));
     }
 }
