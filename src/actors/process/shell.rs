@@ -1,4 +1,4 @@
-//! The Process actor: it owns the pure parts and runs their effects. Its handler never waits for a store or an actor.
+//! The Process actor: it owns the pure parts and runs their effects. Once it is made its handler waits for no store and no actor.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -267,7 +267,11 @@ describe("input", () => {
     const full = { type: "error", code: "input_full", detail: "full", process_id: P };
     const [wait] = client.step({ type: "text", data: JSON.stringify(full) });
     expect(wait?.type).toBe("wait");
-    expect(client.step({ type: "retry_input", processId: P }).map(seqOf)).toEqual([1]);
+    // What else was on its way is refused too, and what is typed meanwhile waits behind it.
+    expect(client.step({ type: "text", data: JSON.stringify(full) })).toEqual([]);
+    expect(type("b").map(seqOf)).toEqual([]);
+    expect(client.step({ type: "retry_input", processId: P }).map(seqOf)).toEqual([1, 2]);
+    expect(client.step({ type: "text", data: JSON.stringify(full) })).toHaveLength(1);
   });
 });
 

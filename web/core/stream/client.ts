@@ -286,6 +286,7 @@ export class StreamClient {
     if (processId === null || process === undefined) return [notice];
     switch (code) {
       case "input_full":
+        if (!process.input.refuse()) return [];
         return [{ type: "wait", ms: INPUT_FULL_MS, next: { type: "retry_input", processId } }];
       case "process_ended":
       case "process_not_found":

@@ -21,6 +21,8 @@ export class InputQueue {
   /** How many of the pieces are on their way. */
   #sent = 0;
   #bytes = 0;
+  /** A piece was refused: nothing goes out until `rewind`. */
+  #held = false;
 
   /** Takes what was typed; false when there is no room for it. */
   push(bytes: Uint8Array): boolean {
@@ -33,11 +35,9 @@ export class InputQueue {
     return true;
   }
 
-  /**
-   * The pieces that may go out now. A large piece waits for all before it: a number the agent refused because it was
-   * full could otherwise be overtaken by a later one, and would then be ignored for ever.
-   */
+  /** The pieces that may go out now. A large piece waits for all before it: a paste never fills what is under way. */
   takeSendable(): InputPiece[] {
+    if (this.#held) return [];
     const out: InputPiece[] = [];
     let flying = this.#pieces.slice(0, this.#sent).reduce((sum, piece) => sum + piece.bytes.length, 0);
     for (const piece of this.#pieces.slice(this.#sent)) {
@@ -59,14 +59,22 @@ export class InputQueue {
     if (kept.length === 0) this.#next = Math.max(this.#next, seq + 1);
   }
 
-  /** Nothing is on its way any more: the socket is a new one, or the agent refused. */
+  /** The agent had no room for a piece. False if that was known: all pieces that are on their way are refused alike. */
+  refuse(): boolean {
+    const first = !this.#held;
+    this.#held = true;
+    return first;
+  }
+
+  /** Nothing is on its way any more: the socket is a new one, or what was refused is tried again. */
   rewind(): void {
     this.#sent = 0;
+    this.#held = false;
   }
 
   clear(): void {
     this.#pieces = [];
-    this.#sent = 0;
     this.#bytes = 0;
+    this.rewind();
   }
 }
