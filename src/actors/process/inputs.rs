@@ -129,7 +129,9 @@ impl<T> Inputs<T> {
             Writer::Once(hash) => (format!("k{}", hex(&hash)), 1),
         };
         if self.bytes + bytes.len() > INPUT_BYTES || self.waiting.len() >= WAITING {
-            self.refuse(&writer, seq, now_ms);
+            if is_clients(&writer) {
+                self.numbers.refuse(&writer, seq, now_ms);
+            }
             return (Offered::Full, Some(to));
         }
         self.bytes += bytes.len();
@@ -193,21 +195,11 @@ impl<T> Inputs<T> {
             let behind: HashSet<u64> = same.map(|waiting| waiting.group).collect();
             gone.extend(self.remove(|waiting| behind.contains(&waiting.group)));
             for refused in gone.iter().filter(|refused| refused.writer == writer) {
-                self.refuse(&writer, refused.seq, now_ms);
+                self.numbers.refuse(&writer, refused.seq, now_ms);
             }
         }
         self.bytes -= gone.iter().map(|waiting| waiting.bytes.len()).sum::<usize>();
         gone.into_iter().flat_map(|waiting| waiting.to).map(|to| Answered { to, outcome }).collect()
-    }
-
-    /// A number is refused that does not wait any more.
-    fn refuse(&mut self, writer: &str, seq: u64, now_ms: u64) {
-        if is_clients(writer) {
-            if self.waiting.iter().all(|waiting| waiting.writer != writer) {
-                self.numbers.reopen(writer, now_ms);
-            }
-            self.numbers.refuse(writer, seq, now_ms);
-        }
     }
 
     fn remove(&mut self, which: impl Fn(&Waiting<T>) -> bool) -> VecDeque<Waiting<T>> {
@@ -266,6 +258,9 @@ impl<T> Inputs<T> {
         for waiting in self.waiting.iter().rev() {
             if given_up.remove(&waiting.group) && !behind.contains(&waiting.writer) {
                 dropped.insert(waiting.group);
+                if is_clients(&waiting.writer) {
+                    self.numbers.refuse(&waiting.writer, waiting.seq, now_ms);
+                }
             } else if is_clients(&waiting.writer) && !dropped.contains(&waiting.group) {
                 behind.insert(waiting.writer.clone());
             }
@@ -273,9 +268,6 @@ impl<T> Inputs<T> {
         if !dropped.is_empty() {
             let gone = self.remove(|waiting| dropped.contains(&waiting.group));
             self.bytes -= gone.iter().map(|waiting| waiting.bytes.len()).sum::<usize>();
-            for refused in gone {
-                self.refuse(&refused.writer, refused.seq, now_ms);
-            }
         }
         expired
     }

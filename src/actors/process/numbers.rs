@@ -12,8 +12,6 @@
 //! | after one that is refused, later | new: its writer has given that one up, and it is passed over with all between |
 //! | else | new |
 //!
-//! Passing over counts only if the later number is taken: when that is refused too, both may come again.
-//!
 //! A gap that a writer leaves of its own accord is none of a refusal, and needs no memory. What is refused is not
 //! remembered beyond this actor's life: sockets end with it, and a client that connects anew begins after the last
 //! number taken.
@@ -149,19 +147,6 @@ impl Numbers {
         Standing::New
     }
 
-    /// Nothing of a writer waits: what was passed over by numbers that were not taken either is as they are.
-    pub(super) fn reopen(&mut self, writer: &str, now_ms: u64) {
-        let Some(known) = self.writers.get_mut(writer) else { return };
-        let next = known.last.saturating_add(1);
-        let beyond: Vec<Range<u64>> = known.passed.0.extract_if(.., |range| range.end > next).collect();
-        for range in beyond {
-            known.since_ms = now_ms;
-            known.passed.insert(range.start..next.max(range.start));
-            known.refused.insert(next.max(range.start)..range.end);
-            known.refused.bound(RANGES - 1);
-        }
-    }
-
     /// A client's number was refused.
     pub(super) fn refuse(&mut self, writer: &str, seq: u64, now_ms: u64) {
         let known = self.known(writer);
@@ -234,18 +219,6 @@ mod tests {
         numbers.take("w", 69);
         assert_eq!(numbers.standing("w", 66, HOLD_MS), Standing::Passed);
         assert_eq!(numbers.standing("w", 65, HOLD_MS), Standing::Known, "its writer skipped it");
-    }
-
-    #[test]
-    fn what_was_passed_over_by_a_number_that_was_not_taken_may_come_again() {
-        let mut numbers = Numbers::default();
-        numbers.take("w", 65);
-        numbers.refuse("w", 66, 0);
-        assert_eq!(numbers.standing("w", 67, HOLD_MS), Standing::New);
-        numbers.reopen("w", HOLD_MS);
-        numbers.refuse("w", 67, HOLD_MS);
-        assert_eq!(numbers.standing("w", 67, HOLD_MS + 1), Standing::Held);
-        assert_eq!(numbers.standing("w", 66, HOLD_MS + 1), Standing::New);
     }
 
     #[test]
