@@ -64,6 +64,10 @@ fn run() -> Result<u8, Failure> {
             Err(Failure::lacking("certificates aren't built in yet: clusters aren't"))
         }
         Command::Bench(arguments) => on_a_runtime(async {
+            if let Some(name) = arguments.only.iter().find(|name| !bench::NAMES.contains(&name.as_str())) {
+                let names = bench::NAMES.join(", ");
+                return Err(Failure::wrong(format!("no benchmark {name}; there are {names}")));
+            }
             let figures = bench::run(&arguments.only, arguments.insecure_no_sandbox).await;
             let figures = figures.map_err(|error| Failure::failed(format!("{error:#}")))?;
             match settings.output {

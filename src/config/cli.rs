@@ -325,7 +325,7 @@ pub struct DoctorArgs {
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// Which benchmarks; all when left out
-    #[arg(value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(crate::bench::NAMES))]
+    #[arg(value_name = "NAME")]
     pub only: Vec<String>,
     /// Measure without any isolation
     #[arg(long, action = ArgAction::SetTrue)]
