@@ -120,7 +120,8 @@ impl Workspace {
     pub async fn read(&self, path: &str) -> Option<Vec<u8>> {
         let file = self.find(path).await?;
         let raw = self.client.get(&format!("/api/files/{}/raw", shape::id(&file, "id"))).await;
-        if raw.status == 404 {
+        // It went, or became a directory or a link, since it was listed.
+        if matches!(raw.status, 404 | 409) {
             return None;
         }
         Some(raw.expect(200).body.to_vec())
