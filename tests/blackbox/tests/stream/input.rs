@@ -1,6 +1,6 @@
 //! Input, resize and cancel over the socket.
 
-use playhouse_blackbox::{Frame, Options, Stream, Workspace, on_shared, wait};
+use playhouse_blackbox::{Arena, Frame, Options, Stream, Workspace, on_shared, wait};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -157,63 +157,77 @@ async fn typed(stream: &mut Stream, process: Uuid, data: &str, seq: u64) -> Resu
     answer(&frame).expect("an answer")
 }
 
-/// A program that counts its input once `/go` is there, and as much typed as it takes until then; answers the number
-/// that was refused.
-async fn filled(ws: &Workspace, process: Uuid, stream: &mut Stream) -> (u64, String) {
-    let piece = "x".repeat(16_000);
-    for seq in 1..=200 {
-        match typed(stream, process, &piece, seq).await {
-            Ok(()) => {}
-            Err(code) => {
-                assert_eq!(code, "input_full");
-                // It fits, and would make the refused one look as if it had been seen.
-                assert_eq!(typed(stream, process, "SMALL", seq + 1).await, Err("input_full".to_owned()));
-                ws.create("/go", "").await;
-                return (seq, piece);
-            }
-        }
-    }
-    panic!("it does not fill up");
+/// A program that counts its input once `/go` is there, and was typed as much as it takes until then.
+struct Filled {
+    ws: Workspace,
+    process: Uuid,
+    stream: Stream,
+    /// The number that was refused, and what it had.
+    refused: u64,
+    piece: String,
 }
 
-const COUNTS: &str = "while [ ! -e go ]; do sleep 0.1; done; wc -c";
+impl Filled {
+    async fn new(arena: &Arena) -> Self {
+        let ws = arena.workspace().await;
+        let run = ws.run("while [ ! -e go ]; do sleep 0.1; done; wc -c").await;
+        let (process, piece) = (run.process_id, "x".repeat(16_000));
+        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
+        for refused in 1..=200 {
+            let Err(code) = typed(&mut stream, process, &piece, refused).await else { continue };
+            assert_eq!(code, "input_full");
+            // It fits, and would make the refused one look as if it had been seen.
+            assert_eq!(typed(&mut stream, process, "SMALL", refused + 1).await, Err("input_full".to_owned()));
+            ws.create("/go", "").await;
+            return Self { ws, process, stream, refused, piece };
+        }
+        panic!("it does not fill up");
+    }
+
+    async fn retry(&mut self) -> Result<(), String> {
+        typed(&mut self.stream, self.process, &self.piece, self.refused).await
+    }
+
+    async fn next(&mut self) -> Result<(), String> {
+        typed(&mut self.stream, self.process, "SMALL", self.refused + 1).await
+    }
+
+    /// Ends the input, of which the program has read so many of the pieces and the small one.
+    async fn counts(mut self, pieces: u64) {
+        let _ = self.ws.input(self.process, json!({"data": "", "eof": true})).await.expect(202);
+        self.stream.end_of(self.process).await;
+        let expected = pieces * 16_000 + 5;
+        assert_eq!(self.stream.model.tape(self.process).text().trim(), expected.to_string());
+    }
+}
 
 #[test]
 fn a_number_after_a_refused_one_waits_for_it() {
     on_shared(async |arena| {
-        let ws = arena.workspace().await;
-        let run = ws.run(COUNTS).await;
-        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
-        let (refused, piece) = filled(&ws, run.process_id, &mut stream).await;
-        while let Err(code) = typed(&mut stream, run.process_id, &piece, refused).await {
+        let mut filled = Filled::new(arena).await;
+        while let Err(code) = filled.retry().await {
             assert_eq!(code, "input_full");
         }
-        assert_eq!(typed(&mut stream, run.process_id, "SMALL", refused + 1).await, Ok(()));
-        let _ = ws.input(run.process_id, json!({"data": "", "eof": true})).await.expect(202);
-        stream.end_of(run.process_id).await;
-        let expected = refused * 16_000 + 5;
-        assert_eq!(stream.model.tape(run.process_id).text().trim(), expected.to_string());
+        assert_eq!(filled.next().await, Ok(()));
+        let pieces = filled.refused;
+        filled.counts(pieces).await;
     });
 }
 
 #[test]
 fn a_refused_number_that_was_given_up_is_never_acknowledged() {
     on_shared(async |arena| {
-        let ws = arena.workspace().await;
-        let run = ws.run(COUNTS).await;
-        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
-        let (refused, piece) = filled(&ws, run.process_id, &mut stream).await;
+        let mut filled = Filled::new(arena).await;
+        let (process, refused) = (filled.process, filled.refused);
         wait::until("the writer goes on", async || {
-            let answer = ws.input(run.process_id, json!({"data": "SMALL", "seq": refused + 1})).await;
+            let answer = filled.ws.input(process, json!({"data": "SMALL", "seq": refused + 1})).await;
             (answer.status == 202).then_some(())
         })
         .await;
-        assert_eq!(typed(&mut stream, run.process_id, &piece, refused).await, Err("message_invalid".to_owned()));
-        ws.input(run.process_id, json!({"data": piece, "seq": refused})).await.problem(422, "body_invalid");
-        assert_eq!(typed(&mut stream, run.process_id, "SMALL", refused + 1).await, Ok(()), "it was taken");
-        let _ = ws.input(run.process_id, json!({"data": "", "eof": true})).await.expect(202);
-        stream.end_of(run.process_id).await;
-        let expected = (refused - 1) * 16_000 + 5;
-        assert_eq!(stream.model.tape(run.process_id).text().trim(), expected.to_string());
+        assert_eq!(filled.retry().await, Err("message_invalid".to_owned()));
+        let late = json!({"data": filled.piece, "seq": refused});
+        filled.ws.input(process, late).await.problem(422, "body_invalid");
+        assert_eq!(filled.next().await, Ok(()), "it was taken");
+        filled.counts(refused - 1).await;
     });
 }
