@@ -223,10 +223,11 @@ impl Shell {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::{super::ProcessMessage, *};
-    use crate::actors::process::tests::{node, record};
+    use crate::actors::{
+        process::tests::{node, record},
+        workspace::tests::world::until,
+    };
 
     #[tokio::test(flavor = "multi_thread")]
     async fn the_rows_of_old_answers_go_and_so_do_too_many() {
@@ -247,16 +248,11 @@ mod tests {
         metadata.commit(partition, guard, commit).await.expect("committed");
         let found = node.process(record.id).call(|reply| ProcessMessage::Record { reply }).await;
         assert_eq!(found.expect("an answer"), Some(record));
-        let pruned = async {
-            loop {
-                let left = metadata.scan(partition, rows::KEPT).await.expect("rows");
-                if left.len() <= KEPT_ANSWERS {
-                    return left;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let left = tokio::time::timeout(Duration::from_secs(10), pruned).await.expect("pruned");
+        let left = until("the pruning", async || {
+            let left = metadata.scan(partition, rows::KEPT).await.expect("rows");
+            (left.len() <= KEPT_ANSWERS).then_some(left)
+        })
+        .await;
         assert_eq!(left.len(), KEPT_ANSWERS);
         // The old one counts among those that are too many.
         assert_eq!((left[0].0.as_str(), left[KEPT_ANSWERS - 1].0.as_str()), ("idem/00005", "idem/01028"));

@@ -32,7 +32,7 @@ mod lives;
 mod link;
 mod remove;
 #[cfg(test)]
-mod tests;
+pub(in crate::actors) mod tests;
 
 pub use command::{NewFile, RunRequest, WorkspaceAnswer, WorkspaceCommand};
 pub use handle::Staged;

@@ -2,4 +2,4 @@
 
 mod agent;
 mod api;
-mod world;
+pub(in crate::actors) mod world;
