@@ -175,6 +175,14 @@ impl Range {
     }
 }
 
+impl Drop for Range {
+    /// Unlocks by word: the lock is the open file's, and a child that was just forked has that too until it executes its
+    /// program.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,6 +208,16 @@ mod tests {
         let _one = Range::claim(dir.path(), 1, "a", Uuid::from_u128(7), dir.path()).expect("free");
         let error = Range::claim(dir.path(), 1, "a", Uuid::from_u128(8), dir.path()).expect_err("taken");
         assert!(error.to_string().contains("taken"));
+    }
+
+    #[test]
+    fn what_is_given_back_is_free_though_a_child_has_its_file_open() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let range = Range::claim(dir.path(), 2, "a", Uuid::from_u128(0), dir.path()).expect("free");
+        let _in_the_child = range.file.try_clone().expect("a duplicate");
+        let n = range.number();
+        range.release().expect("given back");
+        assert_eq!(Range::claim(dir.path(), 2, "a", Uuid::from_u128(0), dir.path()).expect("free").number(), n);
     }
 
     #[test]
