@@ -475,4 +475,9 @@ pub enum AgentFrame {
         /// In words.
         detail: String,
     },
+    /// Paths at which the disk could not be made like the tree: the node pushes what the tree has there by now.
+    Lacking {
+        /// At most 256 at once.
+        paths: Vec<String>,
+    },
 }

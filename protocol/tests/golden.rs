@@ -90,6 +90,7 @@ fn agent_frames() {
             AgentFrame::Environment { tag: 1, offset: 8, bytes: vec![1], last: true, left_out: Vec::new() },
             AgentFrame::PackFailed { tag: 1, detail: "d".into() },
             AgentFrame::Notice { code: "c".into(), detail: "d".into() },
+            AgentFrame::Lacking { paths: vec!["/a".into()] },
         ],
     );
 }

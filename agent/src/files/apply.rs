@@ -17,17 +17,17 @@ use super::{
 };
 
 impl Core {
-    /// Applies what a commit changed, in order. A change that cannot be done is told and set aside.
+    /// Applies what a commit changed, in order. A change that cannot be done is told, and asked for again later.
     pub fn push(&self, version: u64, changes: Vec<Change>, spool: &mut Spool) {
         spool.expect(&changes);
         for change in changes {
-            let (path, done) = match change {
+            match change {
                 Change::Put { path, node, content } => {
                     let content = match spool.content(self, &node, content) {
                         Ok(content) => content,
                         Err(error) => {
                             let mut tree = self.tree();
-                            tree.notice("file_not_written", format!("{path}: {error}"));
+                            tree.lacks(&path, &error);
                             if tree.is_ours(&path) && !tree.versions.decided(&path, version) {
                                 tree.versions.touch(&path, version);
                                 if self.root.look(&path) == Ok(Disk::Directory) {
@@ -41,33 +41,36 @@ impl Core {
                             continue;
                         }
                     };
-                    let done = match self.push_put(version, &path, &node, content) {
+                    let done = self.push_put(version, &path, &node, content);
+                    let mut tree = self.tree();
+                    match done {
+                        Ok(()) => tree.lacking.settle(&path),
                         Err(error) if is_race(&error) => {
                             // A program changed the folders at that moment: it has the last word, and it is told.
-                            let mut tree = self.tree();
                             tree.records.set(&path, Record::unsettled(Some(node)));
-                            tree.marks.push((path.clone(), false));
-                            Ok(())
+                            tree.marks.push((path, false));
                         }
                         Err(error) => {
-                            self.set_aside(&mut self.tree(), &path, Some(node));
-                            Err(error)
+                            self.set_aside(&mut tree, &path, Some(node));
+                            tree.lacks(&path, &error);
                         }
-                        Ok(()) => Ok(()),
-                    };
-                    (path, done)
+                    }
                 }
                 Change::Remove { path } => {
                     let done = self.push_remove(version, &path);
-                    (path, done)
+                    let mut tree = self.tree();
+                    match done {
+                        Ok(()) => tree.lacking.settle(&path),
+                        Err(error) => self.resists(&mut tree, &path, &error),
+                    }
                 }
                 Change::Move { from, to } => {
-                    let done = self.push_move(version, &from, &to);
-                    (from, done)
+                    if let Err(error) = self.push_move(version, &from, &to) {
+                        let mut tree = self.tree();
+                        self.resists(&mut tree, &from, &error);
+                        tree.lacks(&to, &error);
+                    }
                 }
-            };
-            if let Err(error) = done {
-                self.tree().notice("file_not_written", format!("{path}: {error}"));
             }
         }
         self.tree().versions.applied(version);
@@ -92,6 +95,11 @@ impl Core {
             tree.marks.push((path.to_owned(), true));
             return Ok(());
         }
+        if self.was_made_meanwhile(&tree, path, Some(node))? {
+            tree.records.set(path, Record::unsettled(Some(node.clone())));
+            tree.marks.push((path.to_owned(), false));
+            return Ok(());
+        }
         self.put(&mut tree, path, node, content, version)
     }
 
@@ -102,6 +110,33 @@ impl Core {
             Some(told) => Ok(self.root.look(path)? != *told),
             None => Ok(false),
         }
+    }
+
+    /// Whether this is only tried again, and a program has changed `path` since it failed: its state will be reported.
+    fn was_made_meanwhile(&self, tree: &Tree, path: &str, node: Option<&Node>) -> io::Result<bool> {
+        let failed = |record: &&Record| record.standing == Standing::Lacking && record.tree.as_ref() == node;
+        match tree.records.get(path).filter(failed) {
+            Some(record) => Ok(record.seen != Some(self.root.look(path)?)),
+            None => Ok(false),
+        }
+    }
+
+    /// What the tree has no longer is still on the disk, at and below `path`. What a program has changed there since it
+    /// was settled is reported.
+    pub fn resists(&self, tree: &mut Tree, path: &str, error: &io::Error) {
+        if !tree.is_ours(path) {
+            return;
+        }
+        let mut paths: Vec<String> = tree.records.below(path).map(|(below, _)| below.to_owned()).collect();
+        paths.push(path.to_owned());
+        for path in paths {
+            if self.root.look(&path) == Ok(Disk::Absent) {
+                tree.records.remove(&path);
+            } else if let Some(record) = tree.records.get_mut(&path) {
+                (record.tree, record.standing) = (None, Standing::Lacking);
+            }
+        }
+        tree.lacks(path, error);
     }
 
     /// Remembers that the tree has something at `path` which the disk could not be given.
@@ -221,6 +256,10 @@ impl Core {
         }
         if self.is_ahead(&tree, path)? {
             tree.marks.push((path.to_owned(), true));
+            return Ok(());
+        }
+        if self.was_made_meanwhile(&tree, path, None)? {
+            tree.marks.push((path.to_owned(), false));
             return Ok(());
         }
         if tree.versions.decided(path, version) || tree.versions.decided_below(path, version) {

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use playhouse_protocol::{
@@ -13,7 +14,15 @@ use playhouse_protocol::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{Outbox, record::Records, root::Root, stamp::Disk, temp::is_temp, versions::Versions};
+use super::{
+    Outbox,
+    lacking::Lacking,
+    record::{Record, Records, Standing},
+    root::Root,
+    stamp::Disk,
+    temp::is_temp,
+    versions::Versions,
+};
 
 /// The most notices that wait for a link.
 const NOTICES: usize = 64;
@@ -35,6 +44,8 @@ pub struct Tree {
     pub notices: Vec<(&'static str, String)>,
     /// Paths that a report spoke of which was never answered, with the disk's state that it told.
     pub forced: BTreeMap<String, Disk>,
+    /// Where the disk could not be made like the tree.
+    pub lacking: Lacking,
 }
 
 /// One life of the link.
@@ -85,6 +96,7 @@ impl Core {
                 marks: Vec::new(),
                 notices: Vec::new(),
                 forced: BTreeMap::new(),
+                lacking: Lacking::default(),
             }),
             wake: Notify::new(),
             link: watch::Sender::new(Link::default()),
@@ -115,6 +127,21 @@ impl Tree {
         if self.notices.len() < NOTICES {
             self.notices.push((code, detail));
         }
+    }
+
+    /// The disk could not be given what the tree has at `path`: a person is told the first time, and the node is asked
+    /// again later.
+    pub fn lacks(&mut self, path: &str, error: &dyn std::fmt::Display) {
+        if self.lacking.add(path) {
+            self.notice("file_not_written", format!("{path}: {error}; it is tried again"));
+        }
+    }
+
+    /// At most so many paths that the node is to be asked for now.
+    pub fn to_ask_for(&mut self, most: usize, now: Duration) -> Vec<String> {
+        let records = &self.records;
+        let is_agreed = |record: &Record| record.standing == Standing::Agreed;
+        self.lacking.due(most, now, |path| records.get(path).is_some_and(is_agreed))
     }
 
     /// Whether `path` is one that the tree can have.

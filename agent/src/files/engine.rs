@@ -49,6 +49,8 @@ const COMPARED: usize = 256;
 const NAMED: usize = 10_000;
 /// The most of them in one report.
 const NAMED_AT_ONCE: usize = 256;
+/// The most paths that the node is asked for at once.
+const LACKING_AT_ONCE: usize = 256;
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -209,7 +211,9 @@ impl Engine {
         let can_report = self.active && self.link.outbox.is_some() && self.flight == Flight::Idle;
         let due = if can_report { self.pending.next() } else { None };
         let listen = (self.active && self.listen_at > self.now()).then_some(self.listen_at);
-        due.into_iter().chain(listen).chain(self.scan_at).min()
+        let can_ask = self.active && self.link.outbox.is_some();
+        let lacking = if can_ask { self.core.tree().lacking.next() } else { None };
+        due.into_iter().chain(listen).chain(self.scan_at).chain(lacking).min()
     }
 
     async fn command(&mut self, command: Command) {
@@ -314,6 +318,7 @@ impl Engine {
         if !self.active || self.link.outbox.is_none() {
             return;
         }
+        self.ask_for_lacking();
         self.start_upload();
         loop {
             self.answer_flushes();
@@ -382,6 +387,13 @@ impl Engine {
             let end = upload(&core, due, transfer, &outbox);
             Done::Uploaded { generation, end, started }
         });
+    }
+
+    fn ask_for_lacking(&mut self) {
+        let paths = self.core.tree().to_ask_for(LACKING_AT_ONCE, self.now());
+        if !paths.is_empty() {
+            self.send(AgentFrame::Lacking { paths });
+        }
     }
 
     /// Sends a frame from a task of its own. A link that ends first needs it no more.

@@ -146,6 +146,7 @@ fn compare(core: &Core, incoming: Incoming) -> Work {
     let mut salvaged: HashMap<Hash, Temp> = HashMap::new();
     for path in gone {
         if let Err(error) = work.gone(core, &path, &needed, &mut salvaged) {
+            core.resists(&mut core.tree(), &path, &error);
             work.note(format!("{path} could not be removed: {error}"));
         }
     }
@@ -170,7 +171,10 @@ impl Work {
     }
 
     fn fail(&mut self, core: &Core, path: &str, node: Node, why: &str) {
-        core.set_aside(&mut core.tree(), path, Some(node));
+        let mut tree = core.tree();
+        core.set_aside(&mut tree, path, Some(node));
+        tree.lacking.add(path);
+        drop(tree);
         self.note(format!("{path} could not be restored: {why}"));
     }
 

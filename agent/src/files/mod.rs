@@ -14,6 +14,7 @@ mod diff;
 mod engine;
 mod flight;
 mod harvest;
+mod lacking;
 mod manifest;
 mod pending;
 mod read;

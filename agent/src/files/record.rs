@@ -13,7 +13,7 @@ pub enum Standing {
     Agreed,
     /// The tree cannot hold what the disk has (or refused it); it is left alone.
     LeftOut,
-    /// The disk could not be given what the tree has; a later manifest tries again.
+    /// The disk could not be given what the tree has, or nothing where that has nothing; it is tried again.
     Lacking,
 }
 

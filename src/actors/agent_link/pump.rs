@@ -123,7 +123,8 @@ impl Router {
             | AgentFrame::Flushed { .. }
             | AgentFrame::Environment { .. }
             | AgentFrame::PackFailed { .. }
-            | AgentFrame::Notice { .. }) => {
+            | AgentFrame::Notice { .. }
+            | AgentFrame::Lacking { .. }) => {
                 let link = self.link.number;
                 let bulky = matches!(frame, AgentFrame::Upload { .. } | AgentFrame::Environment { .. });
                 let permit = if bulky { Arc::clone(&self.bulk).acquire_owned().await.ok() } else { None };

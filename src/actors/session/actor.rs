@@ -27,6 +27,8 @@ use crate::{
 
 /// A subscription that did not come about is made again after so long.
 const AGAIN: Duration = Duration::from_secs(1);
+/// So many news wait for a client's first `resume`. One that lets more come has no use for silence.
+const HELD: usize = 1024;
 
 /// Results of background work, and the socket's knocks.
 #[derive(Debug)]
@@ -82,6 +84,8 @@ pub(super) struct Shell {
     pub(super) role: Role,
     /// What came before `hello`; `None` after it.
     early: Option<Vec<SessionMessage>>,
+    /// News that wait for the client's first `resume`; `None` when nothing is waited for.
+    held: Option<Vec<ServerMessage>>,
     pub(super) subs: Subs,
     pub(super) owners: BTreeMap<Uuid, Owner>,
     pub(super) outbox: Outbox,
@@ -145,8 +149,28 @@ impl Shell {
             }
             self.owners.insert(process.id(), Owner { process, actor: None });
         }
+        self.held = self.subs.awaits_resume().then(Vec::new);
         for message in self.early.take().unwrap_or_default() {
             self.told(message);
+        }
+    }
+
+    /// Says what nobody asked for: nothing of that comes between `hello` and the client's first `resume`.
+    fn tell(&mut self, news: ServerMessage) {
+        match &mut self.held {
+            Some(held) if held.len() < HELD => held.push(news),
+            Some(_) => {
+                self.release();
+                self.say(news);
+            }
+            None => self.say(news),
+        }
+    }
+
+    /// The client has said where to go on.
+    pub(super) fn release(&mut self) {
+        for news in self.held.take().into_iter().flatten() {
+            self.say(news);
         }
     }
 
@@ -175,7 +199,7 @@ impl Shell {
                     self.resume_invalid(Some(process_id));
                 }
             }
-            SessionMessage::Say(message) => self.say(message),
+            SessionMessage::Say(message) => self.tell(message),
             SessionMessage::NewProcess { process_id } => {
                 if self.subs.add_new(process_id) {
                     let process = self.node.process(process_id);
@@ -279,6 +303,7 @@ impl Actor for SessionActor {
             workspace: None,
             role: Role::View,
             early: Some(Vec::new()),
+            held: None,
             subs: Subs::new(params.flow_ack, params.from == StreamFrom::Resume),
             owners: BTreeMap::new(),
             outbox: Outbox::default(),

@@ -152,9 +152,14 @@ impl Shell {
             Incoming::ResumeOne(process_id, after) => {
                 let resumed = self.subs.resume_one(process_id, after);
                 self.resumed(Some(process_id), resumed);
+                if resumed == Resumed::Taken {
+                    self.release();
+                }
             }
             Incoming::ResumeAll { named, malformed } => {
                 let resumed = self.subs.resume_all(named);
+                // It settles every process, whatever it says of one.
+                self.release();
                 if malformed && !matches!(resumed[..], [(None, _)]) {
                     self.resume_invalid(None);
                 }

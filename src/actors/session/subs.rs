@@ -264,6 +264,12 @@ impl Subs {
         std::mem::take(&mut self.stalled)
     }
 
+    /// Whether some process waits for the client's `resume`.
+    #[must_use]
+    pub fn awaits_resume(&self) -> bool {
+        self.subs.values().any(|sub| sub.phase == Phase::Silent)
+    }
+
     /// Whether every process said its last word.
     #[must_use]
     pub fn all_done(&self) -> bool {
@@ -273,7 +279,7 @@ impl Subs {
     /// Whether some process waits for the client's `resume`, and all others said their last word.
     #[must_use]
     pub fn only_silent(&self) -> bool {
-        self.subs.values().all(|sub| matches!(sub.phase, Phase::Done | Phase::Silent)) && !self.all_done()
+        self.awaits_resume() && self.subs.values().all(|sub| matches!(sub.phase, Phase::Done | Phase::Silent))
     }
 
     /// The processes that are subscribed to, and the numbers of the subscriptions.

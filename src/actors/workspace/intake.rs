@@ -157,7 +157,8 @@ impl Worker {
                 | AgentFrame::InputTaken { .. }
                 | AgentFrame::Flushed { .. }
                 | AgentFrame::PackFailed { .. }
-                | AgentFrame::Notice { .. } => None,
+                | AgentFrame::Notice { .. }
+                | AgentFrame::Lacking { .. } => None,
             };
             queued.fetch_sub(bytes, Ordering::Relaxed);
             drop(permit);

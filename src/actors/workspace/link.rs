@@ -35,6 +35,8 @@ const REPORT_AGAIN: Duration = Duration::from_millis(500);
 const VACATED_FOR: Duration = Duration::from_secs(60);
 /// How many paths that are left out are told at once, and remembered for sessions to come.
 const LEFT_OUT: usize = 100;
+/// The most paths that an agent may ask for at once.
+const LACKING: usize = 256;
 /// The most bytes of refused paths that one answer to a report names: a frame has 1 MiB.
 const REFUSED_BYTES: usize = 512 * 1024;
 
@@ -117,6 +119,13 @@ impl Shell {
         }
     }
 
+    /// The agent could not do what it was told of these paths: it is told what is there by now.
+    fn push_again(&self, mut paths: Vec<String>) {
+        let (Some(state), Some(linked)) = (&self.state, self.pushes_to()) else { return };
+        paths.truncate(LACKING);
+        linked.pusher.push_again(state.meta.tree_version, || state.as_it_stands(paths));
+    }
+
     /// A link is gone.
     pub(super) fn link_down(&mut self, number: u64) {
         if self.link.as_ref().is_some_and(|linked| linked.link.number == number) {
@@ -158,6 +167,7 @@ impl Shell {
             }
             AgentFrame::Flushed { tag } => self.step_save(SaveEvent::Flushed { tag }),
             AgentFrame::PackFailed { tag, detail } => self.step_save(SaveEvent::PackFailed { tag, detail }),
+            AgentFrame::Lacking { paths } => self.push_again(paths),
             AgentFrame::Notice { code, detail } => self.say(&ServerMessage::Notice { code, detail }),
             AgentFrame::Beat
             | AgentFrame::State { .. }

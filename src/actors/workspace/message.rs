@@ -104,7 +104,8 @@ pub enum WorkspaceMessage {
         /// Which one.
         link: u64,
     },
-    /// A frame about files: `Ready`, `Want`, `Upload`, `UploadVoid`, `Report`, `Flushed`, `Environment`, `PackFailed`, `Notice`.
+    /// A frame about files: `Ready`, `Want`, `Upload`, `UploadVoid`, `Report`, `Flushed`, `Environment`, `PackFailed`, `Notice`,
+    /// `Lacking`.
     FromAgent {
         /// Over which link.
         link: u64,

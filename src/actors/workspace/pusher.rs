@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -86,6 +86,13 @@ pub enum Item {
         /// What.
         changes: Vec<Push>,
     },
+    /// What an agent has asked for again.
+    Again {
+        /// The tree's version.
+        version: u64,
+        /// What it has there.
+        changes: Vec<Push>,
+    },
     /// A program to start.
     Start {
         /// What.
@@ -101,6 +108,8 @@ pub struct Pusher {
     items: mpsc::UnboundedSender<Item>,
     wants: mpsc::UnboundedSender<Vec<Hash>>,
     wanted: Arc<AtomicUsize>,
+    /// Something that was asked for again is still to be sent.
+    again: Arc<AtomicBool>,
     ready: watch::Sender<bool>,
     tasks: [AbortHandle; 2],
 }
@@ -121,13 +130,23 @@ impl Pusher {
         let (wants, next_want) = mpsc::unbounded_channel();
         let (ready, is_ready) = watch::channel(ready);
         let wanted = Arc::new(AtomicUsize::new(0));
-        let sender = Sender { node: node.clone(), workspace, link: link.clone(), transfer: 0 };
+        let again = Arc::new(AtomicBool::new(false));
+        let sender =
+            Sender { node: node.clone(), workspace, link: link.clone(), transfer: 0, again: Arc::clone(&again) };
         let wanting = Wanting { content: begin.content(), wanted: Arc::clone(&wanted) };
         let tasks = [
             tokio::spawn(sender.clone().run(begin, next_item, is_ready)).abort_handle(),
             tokio::spawn(sender.answer_wants(wanting, next_want)).abort_handle(),
         ];
-        Self { items, wants, wanted, ready, tasks }
+        Self { items, wants, wanted, again, ready, tasks }
+    }
+
+    /// Sends what an agent has asked for again. It asks later for what it asks while that is under way: a tree's worth
+    /// at a time is what waits for an agent, whatever it says.
+    pub fn push_again(&self, version: u64, changes: impl FnOnce() -> Vec<Push>) {
+        if !self.again.swap(true, Ordering::Relaxed) {
+            self.push(Item::Again { version, changes: changes() });
+        }
     }
 
     /// Sends this after all that was given before.
@@ -162,6 +181,7 @@ struct Sender {
     workspace: Uuid,
     link: LinkRef,
     transfer: u64,
+    again: Arc<AtomicBool>,
 }
 
 struct Wanting {
@@ -181,6 +201,11 @@ impl Sender {
         while let Some(item) = items.recv().await {
             let sent = match item {
                 Item::Push { version, changes } => self.push(version, changes).await,
+                Item::Again { version, changes } => {
+                    let sent = self.push(version, changes).await;
+                    self.again.store(false, Ordering::Relaxed);
+                    sent
+                }
                 Item::Start { start, ask } => self.start(start, ask).await,
             };
             if sent.is_err() {

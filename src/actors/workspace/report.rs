@@ -3,7 +3,7 @@
 //! Everything in a report is hostile: paths are checked, generated folders refused, and content counts only as what it
 //! was received as.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use playhouse_protocol::{agent, path};
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use super::{
     WorkspaceAnswer,
     pusher::told,
     rows::{self, BatchRow},
-    state::{Decision, State},
+    state::{Decision, Push, State},
     tree::{FileRow, Node, Over},
 };
 use crate::store::blobs::BlobRef;
@@ -128,6 +128,28 @@ impl State {
             since: since(&entry.row),
         });
         entries.collect()
+    }
+
+    /// What the tree has at and below each of these paths, for an agent whose disk has something else.
+    #[must_use]
+    pub fn as_it_stands(&self, paths: Vec<String>) -> Vec<Push> {
+        let paths: BTreeSet<String> = paths.into_iter().filter(|path| path::check(path).is_ok()).collect();
+        // What lies below another comes with it, once.
+        let is_covered = |path: &str| {
+            std::iter::successors(path::parent(path), |above| path::parent(above)).any(|above| paths.contains(above))
+        };
+        let mut pushes = Vec::new();
+        for path in paths.iter().filter(|path| !is_covered(path)).cloned() {
+            if self.tree.find(&path).is_none() {
+                pushes.push(Push::Remove { path });
+                continue;
+            }
+            let entries = self.tree.within(&path, None);
+            pushes.extend(
+                entries.map(|(_, entry)| Push::Put { path: entry.path.to_string(), node: entry.row.node.clone() }),
+            );
+        }
+        pushes
     }
 
     /// Refuses what a harvest that began at `begun` brings of paths that were written or removed by somebody since.

@@ -3,5 +3,6 @@
 mod convergence;
 mod environment;
 mod hostile;
+mod lacking;
 mod node;
 mod reports;

@@ -37,6 +37,8 @@ pub struct State {
     pub pack_left_out: Option<Vec<(String, String)>>,
     pub pack_failed: Option<String>,
     pub wanted: usize,
+    /// Paths that the agent has asked to be pushed again.
+    pub lacking: BTreeSet<String>,
     /// Answers to reports that wait, while there is a list for them.
     pub held: Option<Vec<NodeFrame>>,
     last_batch: u64,
@@ -121,7 +123,7 @@ impl State {
     }
 
     /// Commits, and returns the frames that carry the commit to the agent.
-    fn commit(&mut self, changes: Vec<Change>) -> Vec<NodeFrame> {
+    pub fn commit(&mut self, changes: Vec<Change>) -> Vec<NodeFrame> {
         self.version += 1;
         self.apply(&changes);
         self.log.insert(self.version, changes.clone());
@@ -261,6 +263,11 @@ impl Pair {
         if let Some(queue) = &self.queue {
             frames.into_iter().for_each(|frame| queue.send(Ok(frame)).unwrap());
         }
+    }
+
+    /// Sends a frame of the ordered kind.
+    pub fn send(&self, frame: NodeFrame) {
+        self.queue.as_ref().expect("a link").send(Ok(frame)).unwrap();
     }
 
     pub fn put(&self, path: &str, bytes: &[u8]) {
@@ -527,6 +534,7 @@ async fn answer(
                         state.pack_left_out = Some(left_out);
                     }
                 }
+                AgentFrame::Lacking { paths } => state.lacking.extend(paths),
                 AgentFrame::PackFailed { detail, .. } => state.pack_failed = Some(detail),
                 AgentFrame::Notice { code, detail } => state.notices.push(format!("{code}: {detail}")),
                 other => panic!("no frame of the files' side: {other:?}"),

@@ -123,6 +123,32 @@ async fn a_run_waits_for_the_tree_and_sees_every_write_before_it() {
 }
 
 #[tokio::test]
+async fn what_the_agent_lacks_is_pushed_as_it_stands() {
+    let mut world = World::new().await;
+    let ann = world.user("ann").await;
+    let workspace = world.workspace(&ann).await;
+    for path in ["/d/a", "/d/e/b", "/d-", "/other"] {
+        file(&workspace, &ann, path, path).await;
+    }
+    let sandbox_id = sandbox(&workspace, &ann).await;
+    let mut agent = Agent::link(&workspace, 1, sandbox_id, true).await;
+    begin(&mut agent, false).await;
+    let paths = ["/gone", "/d", "/d-", "/d/e/b", "/d/../x", "/d/e"].map(str::to_owned).to_vec();
+    agent.says(AgentFrame::Lacking { paths }).await;
+    let NodeFrame::Push { changes, .. } = agent.next().await else { panic!("a push") };
+    let pushed: Vec<(String, bool)> = changes
+        .into_iter()
+        .map(|change| match change {
+            Change::Put { path, content, .. } => (path, content.is_some()),
+            Change::Remove { path } => (format!("-{path}"), false),
+            Change::Move { .. } => panic!("nothing moved"),
+        })
+        .collect();
+    let expected = [("/d", false), ("/d/a", true), ("/d/e", false), ("/d/e/b", true), ("/d-", true), ("-/gone", false)];
+    assert_eq!(pushed, expected.map(|(path, content)| (path.to_owned(), content)));
+}
+
+#[tokio::test]
 async fn what_the_agent_reports_is_the_tree() {
     let mut world = World::new().await;
     let ann = world.user("ann").await;

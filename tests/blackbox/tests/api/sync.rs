@@ -57,6 +57,27 @@ fn what_the_api_writes_shows_up_in_the_sandbox() {
 }
 
 #[test]
+fn what_the_sandbox_could_not_be_given_comes_once_it_can() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let mut ids = Vec::new();
+        for path in ["/closed/gone", "/closed/moved"] {
+            ids.push(shape::text(&ws.create(path, "old").await, "id").to_owned());
+        }
+        let look = async || ws.sh("cd closed; ls; cat new ../moved 2>/dev/null").await.text();
+        assert_eq!(ws.sh("chmod 555 closed").await.good(), "");
+        ws.create("/closed/new", "new").await;
+        let _ = ws.client.delete(&format!("/api/files/{}", ids[0])).await.expect(204);
+        let _ = ws.client.post(&format!("/api/files/{}/move", ids[1]), json!({"path": "/moved"})).await.expect(200);
+        assert_eq!(look().await, "gone\nmoved\n", "nothing can be done in it");
+        assert_eq!(ws.sh("chmod 755 closed").await.good(), "");
+        wait::until("the folder to be as the tree has it", async || (look().await == "new\nnewold").then_some(()))
+            .await;
+        assert_eq!(ws.paths().await, ["/closed", "/closed/new", "/moved"], "and nothing of it came back");
+    });
+}
+
+#[test]
 fn a_run_sees_every_write_answered_before_it() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;

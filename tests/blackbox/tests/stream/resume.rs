@@ -50,6 +50,23 @@ fn only_hello_comes_until_a_resume_says_where_to_go_on() {
 }
 
 #[test]
+fn news_of_files_wait_for_the_resume_too() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let (sandbox, process) = talkative(&ws, 1).await;
+        let mut stream = resuming(&ws, sandbox).await;
+        ws.create("/new.txt", "new").await;
+        if let Some(early) = stream.next_within(SILENCE).await {
+            panic!("{early:?} comes unasked");
+        }
+        stream.send(json!({"type": "resume", "processes": {process.to_string(): "0-1"}})).await;
+        let is_news =
+            |frame: &Frame| matches!(frame, Frame::Files { changed, .. } if changed.contains(&"/new.txt".to_owned()));
+        stream.until("the file's news", |frame, _| is_news(frame)).await;
+    });
+}
+
+#[test]
 fn exactly_the_events_after_last_seen_come() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;

@@ -1,0 +1,120 @@
+//! Paths that the disk could not be given as the tree has them: the node is asked to push them again, ever less often.
+//!
+//! Pure. Times are counted from any fixed moment.
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// The pause before the first try.
+const FIRST: Duration = Duration::from_secs(2);
+/// The longest pause.
+const LAST: Duration = Duration::from_secs(60);
+/// The most paths that are remembered; beyond them the next manifest tries again.
+const MOST: usize = 10_000;
+
+#[derive(Debug, Clone, Copy)]
+struct Try {
+    /// When the node is to be asked; `None` until the pause is begun.
+    at: Option<Duration>,
+    pause: Duration,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Lacking {
+    paths: BTreeMap<String, Try>,
+}
+
+impl Lacking {
+    /// `path` could not be made what it is in the tree. False if that was known.
+    pub fn add(&mut self, path: &str) -> bool {
+        if let Some(again) = self.paths.get_mut(path) {
+            again.at = None;
+            return false;
+        }
+        if self.paths.len() < MOST {
+            self.paths.insert(path.to_owned(), Try { at: None, pause: FIRST });
+        }
+        true
+    }
+
+    /// `path` is what it is in the tree.
+    pub fn settle(&mut self, path: &str) {
+        if !self.paths.is_empty() {
+            self.paths.remove(path);
+        }
+    }
+
+    /// Takes at most `most` paths that the node is to be asked for now, but for those that are settled by now. One that
+    /// is not heard of again is asked for again.
+    pub fn due(&mut self, most: usize, now: Duration, settled: impl Fn(&str) -> bool) -> Vec<String> {
+        self.paths.retain(|path, _| !settled(path));
+        let mut due = Vec::new();
+        for (path, again) in &mut self.paths {
+            let at = *again.at.get_or_insert(now + again.pause);
+            if at <= now && due.len() < most {
+                again.pause = (again.pause * 2).min(LAST);
+                again.at = Some(now + again.pause);
+                due.push(path.clone());
+            }
+        }
+        due
+    }
+
+    /// When a path is due, or its pause is to be begun.
+    #[must_use]
+    pub fn next(&self) -> Option<Duration> {
+        self.paths.values().map(|again| again.at.unwrap_or_default()).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn what_fails_again_is_asked_for_ever_less_often() {
+        let mut lacking = Lacking::default();
+        assert!(lacking.add("/a"));
+        let (mut now, mut pauses) = (s(0), Vec::new());
+        while pauses.len() < 7 {
+            assert!(lacking.due(10, now, |_| false).is_empty());
+            let at = lacking.next().expect("it waits");
+            pauses.push((at - now).as_secs());
+            now = at;
+            assert_eq!(lacking.due(10, now, |_| false), ["/a"]);
+            assert!(!lacking.add("/a"));
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn what_is_settled_is_not_asked_for_and_what_is_not_answered_is_asked_for_again() {
+        let mut lacking = Lacking::default();
+        for path in ["/a", "/b", "/c"] {
+            lacking.add(path);
+        }
+        lacking.settle("/a");
+        assert!(lacking.due(10, s(0), |path| path == "/b").is_empty());
+        assert_eq!(lacking.due(10, s(2), |_| false), ["/c"]);
+        assert!(lacking.due(10, s(5), |_| false).is_empty());
+        assert_eq!(lacking.due(10, s(6), |_| false), ["/c"]);
+        lacking.settle("/c");
+        assert_eq!(lacking.next(), None);
+    }
+
+    #[test]
+    fn many_take_turns() {
+        let mut lacking = Lacking::default();
+        for n in 0..5 {
+            lacking.add(&format!("/{n}"));
+        }
+        lacking.due(2, s(0), |_| false);
+        assert_eq!(lacking.due(2, s(2), |_| false), ["/0", "/1"]);
+        assert_eq!(lacking.due(2, s(2), |_| false), ["/2", "/3"]);
+        assert_eq!(lacking.next(), Some(s(2)));
+    }
+}
