@@ -10,6 +10,7 @@ use rustix::{fs::Mode, io::Errno};
 
 use super::{
     core::{Core, Tree, mode_for},
+    manifest::is_sure,
     record::{Record, Standing},
     spool::Spool,
     stamp::{Disk, wall_clock},
@@ -130,10 +131,19 @@ impl Core {
         let mut paths: Vec<String> = tree.records.below(path).map(|(below, _)| below.to_owned()).collect();
         paths.push(path.to_owned());
         for path in paths {
-            if self.root.look(&path) == Ok(Disk::Absent) {
-                tree.records.remove(&path);
-            } else if let Some(record) = tree.records.get_mut(&path) {
-                (record.tree, record.standing) = (None, Standing::Lacking);
+            let Some(record) = tree.records.get(&path) else { continue };
+            match self.root.look(&path) {
+                Ok(Disk::Absent) => {
+                    tree.records.remove(&path);
+                }
+                Ok(disk) => {
+                    let is_known = record.tree.as_ref().is_some_and(|known| is_sure(self, &path, record, &disk, known));
+                    let is_left = record.tree.is_none() && record.seen == Some(disk);
+                    let left = Record::aside(None, disk, Standing::Lacking);
+                    tree.records.set(&path, if is_known || is_left { left } else { Record::unsettled(None) });
+                }
+                // It is compared with what was settled once it can be looked at.
+                Err(_) => {}
             }
         }
         tree.lacks(path, error);

@@ -8,6 +8,8 @@ use std::{collections::BTreeMap, time::Duration};
 const FIRST: Duration = Duration::from_secs(2);
 /// The longest pause.
 const LAST: Duration = Duration::from_secs(60);
+/// Those that would be due so soon after another are asked for with it: the node answers one question at a time.
+const TOGETHER: Duration = Duration::from_secs(1);
 /// The most paths that are remembered; beyond them the next manifest tries again.
 const MOST: usize = 10_000;
 
@@ -49,9 +51,14 @@ impl Lacking {
     pub fn due(&mut self, most: usize, now: Duration, settled: impl Fn(&str) -> bool) -> Vec<String> {
         self.paths.retain(|path, _| !settled(path));
         let mut due = Vec::new();
+        for again in self.paths.values_mut() {
+            again.at.get_or_insert(now + again.pause);
+        }
+        if self.next().is_none_or(|next| next > now) {
+            return due;
+        }
         for (path, again) in &mut self.paths {
-            let at = *again.at.get_or_insert(now + again.pause);
-            if at <= now && due.len() < most {
+            if again.at.is_some_and(|at| at <= now + TOGETHER) && due.len() < most {
                 again.pause = (again.pause * 2).min(LAST);
                 again.at = Some(now + again.pause);
                 due.push(path.clone());

@@ -351,7 +351,7 @@ fn keep(tree: &mut Tree, path: &str, node: Option<Node>) {
 }
 
 /// Whether the disk certainly has what the record says the tree has.
-fn is_sure(core: &Core, path: &str, record: &Record, disk: &Disk, known: &Node) -> bool {
+pub fn is_sure(core: &Core, path: &str, record: &Record, disk: &Disk, known: &Node) -> bool {
     record.seen.as_ref() == Some(disk)
         && record.standing == Standing::Agreed
         && (!record.racy || holds(core, path, known))
