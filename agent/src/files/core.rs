@@ -138,7 +138,7 @@ impl Tree {
     }
 
     /// At most so many paths that the node is to be asked for now.
-    pub fn to_ask_for(&mut self, most: usize, now: Duration) -> Vec<String> {
+    pub fn due_again(&mut self, most: usize, now: Duration) -> Vec<String> {
         let records = &self.records;
         let is_agreed = |record: &Record| record.standing == Standing::Agreed;
         self.lacking.due(most, now, |path| records.get(path).is_some_and(is_agreed))

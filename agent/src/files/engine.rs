@@ -390,7 +390,7 @@ impl Engine {
     }
 
     fn ask_for_lacking(&mut self) {
-        let paths = self.core.tree().to_ask_for(LACKING_AT_ONCE, self.now());
+        let paths = self.core.tree().due_again(LACKING_AT_ONCE, self.now());
         if !paths.is_empty() {
             self.send(AgentFrame::Lacking { paths });
         }
