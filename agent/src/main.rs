@@ -10,6 +10,7 @@ mod egress;
 mod engine;
 mod environment;
 mod files;
+mod full_disk;
 mod init;
 mod input;
 mod lane;

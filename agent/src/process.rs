@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
+    full_disk::{self, Witness},
     init::Ended,
     input::Input,
     output::Output,
@@ -49,6 +50,7 @@ pub struct Process {
     pub gathers_until: Option<Instant>,
     /// Its output has begun to flow once.
     pub has_begun: bool,
+    witness: Witness,
 }
 
 impl Process {
@@ -62,6 +64,7 @@ impl Process {
             is_queued: false,
             gathers_until: None,
             has_begun: false,
+            witness: Witness::default(),
         }
     }
 
@@ -104,8 +107,9 @@ impl Process {
         }
     }
 
-    /// It runs; what was written to it meanwhile is passed on.
-    pub fn run(&mut self, pid: i32, wires: Wires) {
+    /// It runs, on a disk that is full or not; what was written to it meanwhile is passed on.
+    pub fn run(&mut self, pid: i32, wires: Wires, is_disk_full: bool) {
+        self.witness.begin(is_disk_full);
         for stream in wires.open_streams() {
             wires.watch(stream);
         }
@@ -176,6 +180,7 @@ impl Process {
         match wires.read(stream, buffer) {
             Found::Bytes(count) => {
                 self.output.read(stream, now_ms, &buffer[..count]);
+                self.witness.hear(&buffer[..count]);
                 wires.watch(stream);
                 floods = count >= SHORT_READ && self.output.may_gather();
             }
@@ -228,6 +233,7 @@ impl Process {
                     Found::Bytes(count) => {
                         *left = left.saturating_sub(count);
                         self.output.read(stream, now_ms, &buffer[..count]);
+                        self.witness.hear(&buffer[..count]);
                         if *left == 0 {
                             break;
                         }
@@ -245,7 +251,8 @@ impl Process {
         if let Phase::Draining { wires, exit, .. } = &self.phase
             && wires.open_streams().next().is_none()
         {
-            let exit = exit.clone();
+            let mut exit = exit.clone();
+            exit.reason = exit.reason.filter(|reason| reason != full_disk::REASON || self.witness.blames());
             self.over(exit);
         }
     }

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::{
     bells::Bells,
     config::{Config, Places},
+    full_disk,
     init::{self, Ended},
     output::Emission,
     process::Process,
@@ -40,10 +41,6 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// a time, costs the node and the client a wake-up each; in frames of 32 KiB `cat` of 200 MB was about a tenth faster
 /// (`playhouse bench bulk`). What is short is never held up.
 const GATHER_TIME: Duration = Duration::from_millis(1);
-
-/// A disk with less than this free is full: a program that failed on it probably failed for that. ext4 takes no more with
-/// some hundred KiB left (408 KiB after `dd` had filled 8 GiB).
-const FULL_DISK_BYTES: u64 = 1024 * 1024;
 
 /// Now, in milliseconds since the Unix epoch.
 #[must_use]
@@ -122,7 +119,7 @@ impl Processes {
                     self.by_pid.insert(pid, id);
                     // A number is only given anew when the session that had it is empty.
                     self.kills.retain(|(_, session)| *session != pid);
-                    process.run(pid, wires);
+                    process.run(pid, wires, full_disk::is_full(&self.workspace));
                 }
                 Err(error) => fail(process, &start, &error),
             }
@@ -223,10 +220,8 @@ impl Processes {
         while let Some((pid, how)) = init::reap() {
             let Some(id) = self.by_pid.remove(&pid) else { continue };
             let Some(process) = self.all.get_mut(&id) else { continue };
-            let is_full = how != Ended::Code(0)
-                && rustix::fs::statvfs(&self.workspace)
-                    .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < FULL_DISK_BYTES);
-            process.ended(how, is_full.then(|| "disk_full".to_owned()), Instant::now(), now_ms());
+            let is_full = how != Ended::Code(0) && full_disk::is_full(&self.workspace);
+            process.ended(how, is_full.then(|| full_disk::REASON.to_owned()), Instant::now(), now_ms());
             self.draining.push(id);
             self.touch(id);
         }

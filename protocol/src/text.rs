@@ -35,6 +35,17 @@ pub fn decode(carry: &[u8], bytes: &[u8], last: bool) -> String {
     String::from_utf8_lossy(&whole).into_owned()
 }
 
+/// The length of what [`decode`] makes of this, in bytes.
+#[must_use]
+pub fn decoded_len(carry: &[u8], bytes: &[u8], last: bool) -> usize {
+    if !carry.is_empty() {
+        return decode(carry, bytes, last).len();
+    }
+    let rest = if last { 0 } else { undecoded(carry, bytes).len() };
+    let replaced = |invalid: &[u8]| if invalid.is_empty() { 0 } else { char::REPLACEMENT_CHARACTER.len_utf8() };
+    bytes[..bytes.len() - rest].utf8_chunks().map(|chunk| chunk.valid().len() + replaced(chunk.invalid())).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -46,7 +57,9 @@ mod tests {
         let mut carry = Vec::new();
         let mut text = String::new();
         for part in parts {
-            text += &decode(&carry, part, false);
+            let decoded = decode(&carry, part, false);
+            assert_eq!(decoded_len(&carry, part, false), decoded.len());
+            text += &decoded;
             carry = undecoded(&carry, part);
             assert!(carry.len() <= 3);
         }

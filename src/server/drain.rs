@@ -26,7 +26,7 @@ const QUEUES_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) async fn end_sandboxes(node: &Node, host: &OwnHost) {
     let entity = node.host_entity();
     let saved_by = Instant::now() + SAVE_WITHIN;
-    if host.exists() && !matches!(timeout(LINK_WITHIN, entity.here()).await, Ok(Ok(()))) {
+    if host.exists().await && !matches!(timeout(LINK_WITHIN, entity.here()).await, Ok(Ok(()))) {
         tracing::warn!(
             "the host has not said which sandboxes it holds; those unknown here run on, and the next node has them"
         );

@@ -13,10 +13,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::FlockOperation;
+use rustix::{
+    fs::FlockOperation,
+    process::{Pid, Signal},
+};
 use tokio::{
     process::{Child, Command},
-    sync::oneshot,
+    sync::{Mutex, oneshot},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -54,6 +57,8 @@ pub(crate) struct OwnHost {
     data_dir: PathBuf,
     arguments: Vec<OsString>,
     launch: Launch,
+    /// The host that this node has started last. It is held while that is waited for.
+    child: Mutex<Option<Child>>,
 }
 
 impl OwnHost {
@@ -73,7 +78,8 @@ impl OwnHost {
         } else {
             by_sudo(is_taken(data_dir)).await?
         };
-        Ok(Self { data_dir: data_dir.to_owned(), arguments: arguments(settings, data_dir), launch })
+        let child = Mutex::new(None);
+        Ok(Self { data_dir: data_dir.to_owned(), arguments: arguments(settings, data_dir), launch, child })
     }
 
     /// Starts the host whenever there is none, until `stop`. The host itself stays.
@@ -90,9 +96,9 @@ impl OwnHost {
             }
             let begun = Instant::now();
             match self.start() {
-                Ok(mut child) => {
+                Ok(child) => {
                     tracing::debug!(pid = child.id(), "the host is started");
-                    match child.wait().await {
+                    match self.child.lock().await.insert(child).wait().await {
                         Ok(status) => self.complain(status),
                         Err(error) => tracing::error!(%error, "the host can't be watched"),
                     }
@@ -143,17 +149,32 @@ impl OwnHost {
         tracing::warn!(%status, last, log, "the host ended; starting it again");
     }
 
-    /// Whether there is a host, linked or not yet.
-    pub(crate) fn exists(&self) -> bool {
-        is_taken(&self.data_dir)
+    /// Whether there is a host, linked or not yet. One that was just started may not have its lock.
+    pub(crate) async fn exists(&self) -> bool {
+        let started = self.child.lock().await.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+        started || is_taken(&self.data_dir)
     }
 
     /// Waits until the host has left, after it was told to.
     pub(crate) async fn left(&self) {
-        match tokio::time::timeout(LEAVE_WITHIN, free(&self.data_dir)).await {
+        let mut child = self.child.lock().await;
+        let left = async {
+            if let Some(child) = child.as_mut() {
+                child.wait().await?;
+            }
+            free(&self.data_dir).await
+        };
+        match tokio::time::timeout(LEAVE_WITHIN, left).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the host's lock can't be looked at"),
-            Err(_) => tracing::warn!("the host did not leave in time; the next `serve` takes it over"),
+            Err(_) => {
+                tracing::warn!("the host did not leave in time; the next `serve` takes over what it holds");
+                // It may not have heard it: one that is ended by a signal leaves its sandboxes as they are.
+                let pid = child.as_ref().and_then(Child::id).and_then(|pid| Pid::from_raw(pid.cast_signed()));
+                if let Some(Err(error)) = pid.map(|pid| rustix::process::kill_process(pid, Signal::TERM)) {
+                    tracing::warn!(%error, "the host can't be told to end");
+                }
+            }
         }
     }
 }

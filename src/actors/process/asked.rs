@@ -10,7 +10,7 @@ use super::{
     state::Life,
 };
 use crate::{
-    actors::{Caller, Code, Idempotency, Refused, Role},
+    actors::{Caller, Code, Idempotency, Refused, Role, sandbox::SandboxMessage},
     clock,
     store::metadata::{ActivateError, Commit, Kind, Partition},
 };
@@ -130,7 +130,10 @@ impl Shell {
                 let numbered = seq.map(|seq| (writer.unwrap_or_else(|| caller.user_id.to_string()), seq));
                 return self.request_input(asked, numbered, once, bytes, eof);
             }
-            ProcessCommand::Signal(signal) => NodeFrame::Signal { process_id, signal },
+            ProcessCommand::Signal(signal) => {
+                self.wake_sandbox();
+                NodeFrame::Signal { process_id, signal }
+            }
             ProcessCommand::Resize(_) if !life.record.pty => return self.answer(asked, Err(Code::NoPty.into())),
             ProcessCommand::Resize(PtySize { cols, rows }) if !CELLS.contains(&cols) || !CELLS.contains(&rows) => {
                 let refused = Refused::new(Code::BodyInvalid, "cols and rows are 1 to 1000");
@@ -163,6 +166,17 @@ impl Shell {
         rows.commit(commit, Some(After::Cancelled(asked)), &self.myself);
     }
 
+    /// What is asked of a program whose sandbox stands still is to be done all the same.
+    pub(super) fn wake_sandbox(&self) {
+        let Some(life) = self.life.as_ref().filter(|life| !life.is_over()) else { return };
+        let sandbox = self.node.sandbox(life.record.sandbox_id);
+        tokio::spawn(async move {
+            if let Err(error) = sandbox.cast(SandboxMessage::Wake).await {
+                tracing::debug!(%error, ?sandbox, "a sandbox can't be told that it is wanted");
+            }
+        });
+    }
+
     /// The cancel's commit has ended.
     pub(super) fn cancelled(&mut self, asked: Asked, done: Result<(), Refused>) {
         if done.is_err() {
@@ -173,6 +187,7 @@ impl Shell {
             self.send_agent(NodeFrame::Cancel { process_id: self.id });
         }
         // An agent that is away, or has not started it, is told when it has it.
+        self.wake_sandbox();
         self.give(asked, done.map(|()| ProcessAnswer::Done));
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use playhouse_protocol::{
     Chunk, EventId,
     agent::{Exit, InputOutcome, ProcessState},
+    text,
 };
 use ractor::RpcReplyPort;
 
@@ -20,6 +21,27 @@ pub enum From {
     After(EventId),
     /// Now.
     Live,
+}
+
+/// Which of an event's bytes count for what a session takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Those that the program wrote.
+    Raw,
+    /// Those of the text that is made of them.
+    Text,
+}
+
+impl Counted {
+    /// How many of this event's bytes count.
+    #[must_use]
+    pub fn of(self, chunk: &Chunk) -> u64 {
+        let count = match self {
+            Self::Raw => chunk.bytes.len(),
+            Self::Text => text::decoded_len(&chunk.carry, &chunk.bytes, chunk.last),
+        };
+        count as u64
+    }
 }
 
 /// What a session learns when it subscribes, before any output.
@@ -112,6 +134,8 @@ pub enum ProcessMessage {
         credit: u64,
         /// How many of them were sent by a subscription before, and not taken yet.
         owed: u64,
+        /// Which bytes those are.
+        counted: Counted,
         /// Taken: events after this one come. Or the cursor is refused.
         reply: RpcReplyPort<Result<EventId, ResumeInvalid>>,
     },

@@ -171,10 +171,10 @@ impl Shell {
                 let _ = reply.send(self.life.as_ref().map(|life| life.record.clone()));
             }
             ProcessMessage::Info { writer, reply } => self.inform(&writer, reply),
-            ProcessMessage::Subscribe { session, subscription, from, may_type, credit, owed, reply } => {
+            ProcessMessage::Subscribe { session, subscription, from, may_type, credit, owed, counted, reply } => {
                 let viewer = session.id;
                 let taken = self.subscribe(Subscriber { session, subscription }, from, may_type, credit);
-                self.viewers.owe(viewer, owed);
+                self.viewers.counts(viewer, counted, owed);
                 // The session begins before its first event comes; one that is gone takes none.
                 let _ = reply.send(taken);
                 self.serve(viewer);
@@ -241,6 +241,9 @@ impl Shell {
         }
         self.tell_stored(true);
         self.expire_inputs();
+        if !self.inputs.is_empty() {
+            self.wake_sandbox();
+        }
     }
 
     /// Arranges to be told that time has passed, if anything waits for that.

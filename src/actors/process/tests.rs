@@ -188,6 +188,7 @@ impl Listener {
                 may_type: true,
                 credit,
                 owed: 0,
+                counted: Counted::Raw,
                 reply,
             })
             .await

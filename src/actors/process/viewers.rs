@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use playhouse_protocol::{Chunk, EventId, stream::CHUNK_BYTES};
 
-use super::{pace::WINDOW, tail::Tail};
+use super::{Counted, pace::WINDOW, tail::Tail};
 use crate::store::replay::{Item, Lost, Page, share};
 
 /// The most that one read of the log asks for, in bytes.
@@ -77,6 +77,7 @@ struct Viewer {
     credit: u64,
     /// The credit it began with: its window.
     window: u64,
+    counted: Counted,
     /// A read of the log under way.
     reading: Option<u64>,
     /// The credit left that the next step of a catch-up needs.
@@ -87,10 +88,16 @@ struct Viewer {
 }
 
 impl Viewer {
-    fn sends(&mut self, event: EventId, bytes: u64) {
+    /// Whether it has room for this event; then it is sent.
+    fn takes(&mut self, event: EventId, chunk: &Chunk) -> Result<(), u64> {
+        let counts = self.counted.of(chunk);
+        if counts > self.room() {
+            return Err(counts);
+        }
         self.cursor = event;
-        self.sent += bytes;
-        self.misses(bytes);
+        self.sent += counts;
+        self.misses(chunk.bytes.len() as u64);
+        Ok(())
     }
 
     fn misses(&mut self, bytes: u64) {
@@ -139,6 +146,7 @@ impl Viewers {
             sent: 0,
             credit,
             window: credit,
+            counted: Counted::Raw,
             reading: None,
             needs: 0,
             not_before_ms: 0,
@@ -147,10 +155,11 @@ impl Viewers {
         self.viewers.insert(id, viewer);
     }
 
-    /// So much of a new viewer's credit is on its way to it already.
-    pub fn owe(&mut self, id: u64, bytes: u64) {
+    /// Of a new viewer's credit these bytes count, and so many of them are on their way to it already.
+    pub fn counts(&mut self, id: u64, counted: Counted, owed: u64) {
         if let Some(viewer) = self.viewers.get_mut(&id) {
-            viewer.sent += bytes;
+            viewer.counted = counted;
+            viewer.sent += owed;
         }
     }
 
@@ -274,12 +283,11 @@ fn give(id: u64, viewer: &mut Viewer, page: Page, tail: &Tail, now_ms: u64, effe
             }
             Item::Chunk { generation, chunk } => {
                 let event = EventId::new(generation, chunk.sequence);
-                let len = chunk.bytes.len() as u64;
                 if event <= viewer.cursor {
                     continue;
                 }
-                if len > viewer.room() {
-                    viewer.needs = len;
+                if let Err(counts) = viewer.takes(event, &chunk) {
+                    viewer.needs = counts;
                     all = false;
                     break;
                 }
@@ -287,7 +295,6 @@ fn give(id: u64, viewer: &mut Viewer, page: Page, tail: &Tail, now_ms: u64, effe
                     send(&mut run, effects);
                     run.0 = generation;
                 }
-                viewer.sends(event, len);
                 run.1.push(chunk);
             }
         }
@@ -327,11 +334,9 @@ fn serve(
         let generation = tail.received().generation;
         let mut chunks = Vec::new();
         for chunk in tail.after(viewer.cursor) {
-            let len = chunk.bytes.len() as u64;
-            if len > viewer.room() {
+            if viewer.takes(EventId::new(generation, chunk.sequence), chunk).is_err() {
                 break;
             }
-            viewer.sends(EventId::new(generation, chunk.sequence), len);
             chunks.push(Arc::clone(chunk));
         }
         if !chunks.is_empty() {

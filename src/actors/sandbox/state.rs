@@ -141,7 +141,7 @@ pub struct Record {
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
-    /// When something last began or ended in it.
+    /// When a program was last started in it, or its last one ended.
     #[serde(with = "time::serde::rfc3339")]
     pub last_activity_at: OffsetDateTime,
     /// Its agent has had the tree, so that there may be something on its disk that was not saved.
@@ -281,6 +281,10 @@ impl Record {
                 vec![Effect::Commit, Effect::Tell]
             }
             (Event::Busy(true), Phase::Idle { .. }) | (Event::Resume, Phase::Suspending { .. }) => self.begin(now),
+            (Event::Resume, Phase::Running | Phase::Idle { .. }) => {
+                self.last_activity_at = now;
+                Vec::new()
+            }
             (Event::Busy(true) | Event::Resume, Phase::Suspended) => {
                 let mut effects = vec![Effect::Freeze(false)];
                 effects.extend(self.begin(now));

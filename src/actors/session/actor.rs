@@ -19,7 +19,7 @@ use super::{
 use crate::{
     actors::{
         Code, Node, Role,
-        process::{From, ProcessMessage, ResumeInvalid},
+        process::{Counted, From, ProcessMessage, ResumeInvalid},
         workspace::{WorkspaceMessage, WorkspaceRef},
     },
     cluster::CallError,
@@ -294,6 +294,8 @@ impl Actor for SessionActor {
         let Arguments { node, wire, params, way } = arguments;
         let place = node.sessions.enter(myself.clone());
         let knock = Knock::new(myself.clone());
+        // Without acknowledgements the socket's own bytes count, which text makes at most three times as many.
+        let counted = if params.flow_ack && !params.binary { Counted::Text } else { Counted::Raw };
         let shell = Shell {
             myself,
             place,
@@ -304,7 +306,7 @@ impl Actor for SessionActor {
             role: Role::View,
             early: Some(Vec::new()),
             held: None,
-            subs: Subs::new(params.flow_ack, params.from == StreamFrom::Resume),
+            subs: Subs::new(params.flow_ack, counted, params.from == StreamFrom::Resume),
             owners: BTreeMap::new(),
             outbox: Outbox::default(),
             clock: super::pump::Clock::new(),

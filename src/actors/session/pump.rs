@@ -312,12 +312,12 @@ impl Shell {
                     let next = id.generation > cursor.generation || id.sequence == cursor.sequence + 1;
                     check!(Inv::StreamGapFree, next, "{id} follows {cursor} of {process_id}");
                 }
-                self.subs.handed(*process_id, id, chunk.bytes.len() as u64);
+                self.subs.handed(*process_id, id, Some(chunk));
                 self.clock.touched.insert(*process_id);
             }
             Item::OfProcess { process_id, ended: true, .. } => self.subs.done(*process_id),
             Item::OfProcess { process_id, message: ServerMessage::Truncated { to_id, .. }, .. } => {
-                self.subs.handed(*process_id, *to_id, 0);
+                self.subs.handed(*process_id, *to_id, None);
             }
             Item::OfProcess { .. } | Item::Message(_) | Item::Frame(_) => {}
         }

@@ -41,12 +41,20 @@ impl Shell {
 
     /// Makes the subscriptions that are due.
     pub(super) fn subscribe(&mut self) {
-        for Subscribe { process_id, subscription, from, credit, owed } in self.subs.due() {
+        for Subscribe { process_id, subscription, from, credit, owed, counted } in self.subs.due() {
             let Some(owner) = self.owners.get(&process_id) else { continue };
             let (process, session, may_type) = (owner.process.clone(), self.me(), self.may_type());
             self.background(async move {
-                let make =
-                    |reply| ProcessMessage::Subscribe { session, subscription, from, may_type, credit, owed, reply };
+                let make = |reply| ProcessMessage::Subscribe {
+                    session,
+                    subscription,
+                    from,
+                    may_type,
+                    credit,
+                    owed,
+                    counted,
+                    reply,
+                };
                 let result = process.call(make).await;
                 let owner = process.resolve().await.ok();
                 Done::Subscribed { process_id, subscription, owner, result }

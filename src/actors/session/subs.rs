@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use playhouse_protocol::EventId;
+use playhouse_protocol::{Chunk, EventId};
 use uuid::Uuid;
 
 use super::window::Window;
-use crate::actors::process::From;
+use crate::actors::process::{Counted, From};
 
 /// How many finished processes are replayed at once: the others wait, so that a socket's memory stays small.
 const REPLAYS: usize = 4;
@@ -53,6 +53,8 @@ pub struct Subscribe {
     pub credit: u64,
     /// How many of them already are.
     pub owed: u64,
+    /// Which bytes those are.
+    pub counted: Counted,
 }
 
 /// What becomes of a `resume`.
@@ -70,6 +72,7 @@ pub enum Resumed {
 #[derive(Debug)]
 pub struct Subs {
     acks: bool,
+    counted: Counted,
     resumes: bool,
     subs: BTreeMap<Uuid, Sub>,
     subscriptions: u64,
@@ -78,10 +81,10 @@ pub struct Subs {
 }
 
 impl Subs {
-    /// None yet. With `resumes` the client says where to begin.
+    /// None yet. With `acks` the client acknowledges what is `counted`, with `resumes` it says where to begin.
     #[must_use]
-    pub const fn new(acks: bool, resumes: bool) -> Self {
-        Self { acks, resumes, subs: BTreeMap::new(), subscriptions: 0, stalled: false }
+    pub const fn new(acks: bool, counted: Counted, resumes: bool) -> Self {
+        Self { acks, counted, resumes, subs: BTreeMap::new(), subscriptions: 0, stalled: false }
     }
 
     /// A process that `hello` lists.
@@ -185,7 +188,14 @@ impl Subs {
             (sub.phase, sub.parked) = (Phase::Asked, false);
             let from = sub.cursor.map_or(sub.from, From::After);
             let (credit, owed) = (sub.window.size(), sub.window.owed());
-            next.push(Subscribe { process_id: *id, subscription: sub.subscription, from, credit, owed });
+            next.push(Subscribe {
+                process_id: *id,
+                subscription: sub.subscription,
+                from,
+                credit,
+                owed,
+                counted: self.counted,
+            });
         }
         next
     }
@@ -215,11 +225,11 @@ impl Subs {
         }
     }
 
-    /// An event was handed to the socket; `bytes` of it count for the window.
-    pub fn handed(&mut self, id: Uuid, event: EventId, bytes: u64) {
+    /// An event was handed to the socket, or a loss that ends with it.
+    pub fn handed(&mut self, id: Uuid, event: EventId, chunk: Option<&Chunk>) {
         if let Some(sub) = self.subs.get_mut(&id) {
             sub.cursor = Some(event);
-            sub.window.send(event.sequence, bytes);
+            sub.window.send(event.sequence, chunk.map_or(0, |chunk| self.counted.of(chunk)));
         }
     }
 
@@ -303,7 +313,7 @@ mod tests {
     #[test]
     fn the_plural_form_settles_all_and_the_singular_its_own() {
         let id = EventId::new(0, 7);
-        let mut subs = Subs::new(false, true);
+        let mut subs = Subs::new(false, Counted::Raw, true);
         subs.add(A, false, From::Earliest);
         subs.add(B, false, From::Earliest);
         assert_eq!(subs.due(), []);
@@ -324,7 +334,7 @@ mod tests {
 
     #[test]
     fn without_resume_all_begin_at_once_and_a_resume_is_unexpected() {
-        let mut subs = Subs::new(true, false);
+        let mut subs = Subs::new(true, Counted::Text, false);
         subs.add(A, false, From::Live);
         assert_eq!(froms(&mut subs), [(A, From::Live)]);
         assert_eq!(subs.resume_one(A, Some(EventId::ZERO)), Resumed::Unexpected);
@@ -333,7 +343,7 @@ mod tests {
 
     #[test]
     fn finished_processes_take_turns() {
-        let mut subs = Subs::new(false, false);
+        let mut subs = Subs::new(false, Counted::Raw, false);
         for number in 0..10 {
             subs.add(Uuid::from_u128(number), true, From::Earliest);
         }
@@ -348,13 +358,13 @@ mod tests {
 
     #[test]
     fn replays_that_wait_for_acknowledgements_give_their_turns_away() {
-        let mut subs = Subs::new(true, false);
+        let mut subs = Subs::new(true, Counted::Text, false);
         for number in 0..10 {
             subs.add(Uuid::from_u128(number), true, From::Earliest);
         }
         for Subscribe { process_id, subscription, .. } in subs.due() {
             subs.began(process_id, subscription, EventId::ZERO);
-            subs.handed(process_id, EventId::new(0, 1), 100);
+            subs.handed(process_id, EventId::new(0, 1), None);
             subs.flushed(process_id);
         }
         assert_eq!(subs.due().len(), REPLAYS);
@@ -363,11 +373,11 @@ mod tests {
 
     #[test]
     fn a_dropped_buffer_begins_again_after_what_was_handed_over() {
-        let mut subs = Subs::new(false, false);
+        let mut subs = Subs::new(false, Counted::Raw, false);
         subs.add(A, false, From::Live);
         let first = subs.due()[0].subscription;
         subs.began(A, first, EventId::new(0, 5));
-        subs.handed(A, EventId::new(0, 6), 10);
+        subs.handed(A, EventId::new(0, 6), None);
         assert_eq!(subs.stall(), [A]);
         assert!(subs.current(A, first).is_none() && subs.due().is_empty());
         assert!(subs.unstall());

@@ -16,6 +16,7 @@ use super::{
     lives::Waiter,
     own::TaskResult,
     processes::PendingRun,
+    remove::Removal,
     rows::{self, Gone, Loaded},
     save::{Save, SaveEvent},
     state::State,
@@ -114,8 +115,8 @@ pub(super) struct Shell {
     pub(super) busy: Option<(Uuid, watch::Sender<bool>)>,
     /// Tasks whose results are awaited.
     pub(super) tasks: usize,
-    pub(super) tearing: bool,
-    pub(super) torn: bool,
+    /// How far it is removed, once it is deleted.
+    pub(super) removal: Removal,
     pub(super) asked_at: Instant,
     /// A commit's outcome is unknown: it ends, and its next message loads what has landed.
     pub(super) broken: bool,
@@ -143,7 +144,7 @@ impl Shell {
         let keep: BTreeSet<String> =
             blobs.chain(state.environment.iter().map(|row| &row.blob)).map(|blob| blob.key.clone()).collect();
         if state.meta.deleting {
-            self.tear_down();
+            self.end_for_good();
         } else {
             let (blobs, id) = (self.node.store.blobs.clone(), self.id);
             self.spawn(async move {
@@ -203,7 +204,10 @@ impl Shell {
                     session.tell(SessionMessage::SandboxEnded);
                 }
             }
-            WorkspaceMessage::Detach { session_id } => drop(self.watchers.remove(&session_id)),
+            WorkspaceMessage::Detach { session_id } => {
+                self.watchers.remove(&session_id);
+                self.go_on_removing();
+            }
             WorkspaceMessage::SandboxChanged(view) => self.sandbox_changed(view).await,
             WorkspaceMessage::LinkUp { sandbox_id, link, ready, tree_version, harvest } => {
                 tracing::debug!(workspace = %self.id, link = link.number, ready, tree_version, "the sandbox is linked");
@@ -231,6 +235,7 @@ impl Shell {
             TaskResult::ProcessMade { process_id, made } => self.process_made(process_id, made).await,
             TaskResult::Settled { sandbox_id } => self.settled(sandbox_id).await,
             TaskResult::Projected { org, version } => self.projected(org, version).await,
+            TaskResult::EndedForGood(result) => self.ended_for_good(result),
             TaskResult::TornDown(result) => self.torn_down(result).await,
             TaskResult::Done => {}
         }
@@ -261,8 +266,9 @@ impl Shell {
         self.forget_sandboxes().await;
         self.forget_vacated(now);
         self.step_save(SaveEvent::Tick);
-        if self.state.as_ref().is_some_and(|state| state.meta.deleting) && !self.tearing && !self.torn {
-            self.tear_down();
+        self.go_on_removing();
+        if self.removal == Removal::No && self.state.as_ref().is_some_and(|state| state.meta.deleting) {
+            self.end_for_good();
         }
         let patience = if self.state.is_some() { PASSIVE_AFTER } else { ABSENT_AFTER };
         if now - self.asked_at >= patience && self.idle() {
@@ -325,8 +331,7 @@ impl Actor for WorkspaceActor {
             unseen: BTreeSet::new(),
             busy: None,
             tasks: 0,
-            tearing: false,
-            torn: false,
+            removal: Removal::No,
             asked_at: Instant::now(),
             broken: false,
         };

@@ -281,13 +281,13 @@ impl Shell {
     /// Tells the sessions whose role has changed; one without a role watches no longer.
     pub(super) fn tell_roles(&mut self) {
         let Some(state) = self.state.as_ref() else { return };
+        if state.meta.deleting {
+            // Whoever watches sees it end.
+            return;
+        }
         let now = clock::now();
         self.watchers.retain(|_, watcher| {
             let role = state.role(&watcher.caller, now);
-            if state.meta.deleting {
-                watcher.session.tell(SessionMessage::WorkspaceDeleted);
-                return false;
-            }
             if role != Some(watcher.role) {
                 watcher.session.tell(SessionMessage::Role(role));
             }

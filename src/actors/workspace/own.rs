@@ -67,6 +67,8 @@ pub enum TaskResult {
         /// The row's version.
         version: u64,
     },
+    /// The sandboxes of a deleted workspace are over, or could not be ended.
+    EndedForGood(Result<(), String>),
     /// All that a deleted workspace has beside its rows is gone, or could not be removed.
     TornDown(Result<(), String>),
     /// Something whose outcome changes nothing here.

@@ -1,7 +1,10 @@
-//! Deleting a workspace: first nobody sees it any more, then what it has elsewhere goes, last its rows. A crash between
-//! leaves a mark by which the next activation goes on.
+//! Deleting a workspace: first nobody sees it any more, then its sandboxes end, and whoever watches is shown the rest of
+//! it; then what it has elsewhere goes, last its rows. A crash between leaves a mark by which the next activation goes on.
+
+use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use super::{
     WorkspaceAnswer,
@@ -12,9 +15,27 @@ use super::{
     state::Decision,
 };
 use crate::{
-    actors::{process::ProcessMessage, sandbox::SandboxMessage},
+    actors::{process::ProcessMessage, sandbox::SandboxMessage, session::SessionMessage},
     store::metadata::Commit,
 };
+
+/// How long its sessions may take for the last output and statuses.
+const LEAVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// How far the removal of a deleted workspace is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It is to be begun, or begun again.
+    No,
+    /// Its sandboxes are being ended.
+    Ending,
+    /// Its sessions take what is left for them, until then.
+    Leaving(Instant),
+    /// All that it has beside its rows is being removed.
+    Removing,
+    /// It has nothing left beside its rows.
+    Torn,
+}
 
 impl Shell {
     /// Deletes the workspace. Answered when nobody sees it any more.
@@ -32,28 +53,65 @@ impl Shell {
             self.link = None;
             self.save = None;
             self.drop_waiters().await;
-            self.tear_down();
+            self.end_for_good();
         }
     }
 
-    /// Removes all that it has beside its rows.
-    pub(super) fn tear_down(&mut self) {
+    /// Ends its sandboxes.
+    pub(super) fn end_for_good(&mut self) {
         let Some(state) = self.state.as_ref() else { return };
-        self.tearing = true;
+        self.removal = Removal::Ending;
         let living: Vec<_> =
             state.sandboxes.iter().filter(|(_, row)| row.over_at.is_none()).map(|(id, _)| *id).collect();
         let sandboxes: Vec<_> = state.sandboxes.keys().map(|id| self.node.sandbox(*id)).collect();
-        let processes: Vec<_> = state.processes.keys().map(|id| self.node.process(*id)).collect();
-        let (store, id) = (self.node.store.clone(), self.id);
         for sandbox in living {
             self.tell_owner(sandbox, false);
         }
         self.spawn(async move {
-            let removed = async {
+            let ended = async {
                 for sandbox in sandboxes {
                     let reason = "workspace_deleted".to_owned();
                     let ended = sandbox.call(|reply| SandboxMessage::EndFor { reason, save: false, reply }).await;
                     ended.map_err(|error| format!("{sandbox:?}: {error}"))?;
+                }
+                Ok(())
+            };
+            TaskResult::EndedForGood(ended.await)
+        });
+    }
+
+    /// Its sandboxes are over, or are told again.
+    pub(super) fn ended_for_good(&mut self, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.removal = Removal::Leaving(Instant::now() + LEAVE_WITHIN);
+                self.go_on_removing();
+            }
+            Err(error) => self.not_removed(&error),
+        }
+    }
+
+    /// Removes all that it has beside its rows once no session watches any more, or has had its time.
+    pub(super) fn go_on_removing(&mut self) {
+        let Removal::Leaving(until) = self.removal else { return };
+        if !self.watchers.is_empty() && Instant::now() < until {
+            return;
+        }
+        for watcher in std::mem::take(&mut self.watchers).into_values() {
+            watcher.session.tell(SessionMessage::WorkspaceDeleted);
+        }
+        self.tear_down();
+    }
+
+    fn tear_down(&mut self) {
+        let Some(state) = self.state.as_ref() else { return };
+        self.removal = Removal::Removing;
+        let sandboxes: Vec<_> = state.sandboxes.keys().map(|id| self.node.sandbox(*id)).collect();
+        let processes: Vec<_> = state.processes.keys().map(|id| self.node.process(*id)).collect();
+        let (store, id) = (self.node.store.clone(), self.id);
+        self.spawn(async move {
+            let removed = async {
+                for sandbox in sandboxes {
                     let removed = sandbox.call(|reply| SandboxMessage::Remove { reply }).await;
                     removed.map_err(|error| format!("{sandbox:?}: {error}"))?;
                 }
@@ -71,19 +129,26 @@ impl Shell {
 
     /// What it had beside its rows is gone, or is tried again.
     pub(super) async fn torn_down(&mut self, result: Result<(), String>) {
-        self.tearing = false;
         match result {
             Ok(()) => {
-                self.torn = true;
+                self.removal = Removal::Torn;
                 self.finish_removal().await;
             }
-            Err(error) => tracing::warn!(error, workspace = %self.id, "a deleted workspace can't be removed yet"),
+            Err(error) => self.not_removed(&error),
         }
+    }
+
+    fn not_removed(&mut self, error: &str) {
+        tracing::warn!(error, workspace = %self.id, "a deleted workspace can't be removed yet");
+        self.removal = Removal::No;
     }
 
     /// Removes its rows, when nothing else is left of it.
     pub(super) async fn finish_removal(&mut self) {
-        let Some(state) = self.state.as_ref().filter(|state| self.torn && state.intents.is_empty()) else { return };
+        let Some(state) = self.state.as_ref().filter(|state| self.removal == Removal::Torn && state.intents.is_empty())
+        else {
+            return;
+        };
         let gone = Gone { owner_id: state.meta.owner.user_id, made_under: state.meta.made_under.clone() };
         let mut commit = Commit { drop_partition: true, ..Commit::default() };
         if gone.made_under.is_some() {
@@ -95,8 +160,8 @@ impl Shell {
                 self.gone = Some(gone).filter(|gone| gone.made_under.is_some());
                 self.graveyard.clear();
             }
-            // The next tick tears down what is no more, and is here again.
-            Err(_) => self.torn = false,
+            // The next tick ends and removes what is no more, and is here again.
+            Err(_) => self.removal = Removal::No,
         }
     }
 }

@@ -62,7 +62,8 @@ pub fn check(request: &RunRequest) -> Result<(), Refused> {
 #[must_use]
 pub fn start(process_id: Uuid, request: &RunRequest) -> Start {
     let argv = match &request.command {
-        RunCommand::Line(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
+        // A line that begins with a dash is no option.
+        RunCommand::Line(line) => ["/bin/sh", "-c", "--", line.as_str()].map(str::to_owned).to_vec(),
         RunCommand::Argv(argv) => argv.clone(),
     };
     let pty = request.pty.map(|(cols, rows)| PtySize { cols, rows });
@@ -113,7 +114,7 @@ mod tests {
     fn a_line_runs_under_the_shell() {
         let request = request(RunCommand::Line("echo $A".into()));
         check(&request).unwrap();
-        assert_eq!(start(Uuid::nil(), &request).argv, ["/bin/sh", "-c", "echo $A"]);
+        assert_eq!(start(Uuid::nil(), &request).argv, ["/bin/sh", "-c", "--", "echo $A"]);
     }
 
     #[test]

@@ -240,3 +240,38 @@ fn a_run_in_a_suspended_sandbox_resumes_it() {
         assert_eq!(ws.sh("echo awake").await.good(), "awake\n");
     });
 }
+
+#[test]
+fn what_is_typed_and_a_cancel_in_a_suspended_sandbox_resume_it() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run("while read line; do echo \"<$line>\"; done").await;
+        let id = run.sandbox_id;
+        ws.input(run.process_id, json!({"data": "one\n"})).await.expect(202);
+        ws.printed(run.process_id, "<one>").await;
+        let suspend = async || {
+            let _ = ws.client.post_empty(&format!("/api/sandboxes/{id}/suspend")).await.expect(202);
+            wait::until("it to be suspended", async || (ws.sandbox_status(id).await == "suspended").then_some(()))
+                .await;
+        };
+        suspend().await;
+        ws.input(run.process_id, json!({"data": "two\n"})).await.expect(202);
+        ws.printed(run.process_id, "<two>").await;
+        suspend().await;
+        ws.cancel(run.process_id).await;
+        assert_eq!(ws.ended(run.process_id).await["status"], "cancelled");
+    });
+}
+
+#[test]
+fn another_run_beside_a_running_program_is_activity() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run("sleep 1000").await;
+        let active = async || ws.client.get(&format!("/api/sandboxes/{}/status", run.sandbox_id)).await.expect(200).json();
+        let before = shape::text(&active().await, "last_activity_at").to_owned();
+        ws.sh("true").await;
+        assert!(shape::text(&active().await, "last_activity_at") > before.as_str());
+        ws.cancel(run.process_id).await;
+    });
+}

@@ -149,6 +149,7 @@ print(total)
         neighbour_is_well(&neighbour).await;
         let process = ws.sh("head -c 10000000 /dev/zero > /workspace/more").await.process;
         assert_eq!((&process["status"], &process["reason"]), (&json!("failed"), &json!("disk_full")), "{process}");
+        assert_eq!(ws.sh("exit 4").await.process["reason"], json!(null), "its own failure, whatever the disk");
         // Large writes are refused with more left than small ones.
         let large = "truncate -s -20M /workspace/fill; exec dd if=/dev/zero of=/workspace/large bs=1M";
         let process = ws.sh(large).await.process;

@@ -123,6 +123,23 @@ fn a_deleted_workspaces_sandbox_closes_with_4404() {
 }
 
 #[test]
+fn a_deleted_workspaces_sockets_get_the_output_and_the_last_statuses_then_4410() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let done = ws.run("seq 1 3000").await;
+        ws.ended(done.process_id).await;
+        let run = ws.run("echo before the end; sleep 1000").await;
+        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
+        stream.shows(run.process_id, "before the end").await;
+        let _ = ws.client.delete(&ws.path("")).await.expect(204);
+        assert_eq!(stream.closed().await.code, 4410);
+        let end = stream.model.tape(run.process_id).end.clone().expect("its status came before the close");
+        assert!(end.is_end(), "{end:?}");
+        assert!(stream.model.tape(done.process_id).end.is_some());
+    });
+}
+
+#[test]
 fn a_terminated_sandbox_sends_all_its_output_and_statuses_then_4410() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;

@@ -43,6 +43,24 @@ fn with_flow_ack_at_most_100_kib_come_beyond_the_last_ack() {
 }
 
 #[test]
+fn with_flow_ack_what_is_no_text_counts_as_the_text_it_becomes() {
+    on_shared(async |arena| {
+        let ws = arena.workspace().await;
+        let run = ws.run("head -c 400000 /dev/zero | tr '\\0' '\\377'; sleep 1000").await;
+        for from in [None, Some("live")] {
+            let mut stream = ws.stream(run.sandbox_id, Options { from, ..acking() }).await;
+            while let Some(next) = stream.next_within(Duration::from_millis(1500)).await {
+                let _ = next.expect("it stays open");
+            }
+            let beyond = stream.model.tape(run.process_id).bytes;
+            assert!(beyond <= WINDOW, "{beyond} bytes beyond the last ack");
+            assert!(from.is_some() || beyond > WINDOW / 3, "the window is used: {beyond}");
+        }
+        ws.cancel(run.process_id).await;
+    });
+}
+
+#[test]
 fn an_acking_client_gets_everything_and_the_last_status() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
