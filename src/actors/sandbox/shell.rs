@@ -22,7 +22,7 @@ use crate::{
         workspace::WorkspaceMessage,
     },
     clock,
-    seldom::Seldom,
+    seldom::{Seldom, SharedSeldom},
     store::metadata::{Commit, Guard, Kind, Partition},
 };
 
@@ -69,6 +69,8 @@ pub(super) struct Shell {
     pub(super) quiet_ticks: u32,
     /// Refused agents: any program in the sandbox can dial as often as it likes.
     pub(super) impostors: Seldom,
+    /// Agents whose streams came to nothing, likewise.
+    pub(super) refusals: SharedSeldom,
 }
 
 impl Shell {
@@ -326,6 +328,7 @@ impl Shell {
             hello,
             stream,
             harvest: record.harvests(),
+            refusals: self.refusals.clone(),
         });
     }
 }
