@@ -18,7 +18,7 @@ use opendal::{EntryMode, ErrorKind, Operator, services};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-mod hex;
+mod digits;
 mod key;
 mod pack;
 mod reader;
@@ -38,7 +38,7 @@ const HASH_INLINE_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
     /// The BLAKE3 hash of the content.
-    #[serde(with = "hex")]
+    #[serde(with = "digits")]
     pub hash: [u8; 32],
     /// Which upload it is: the object, and for one in a pack the place in it.
     pub key: String,
