@@ -1,6 +1,14 @@
 //! The few pages the server writes itself: plain HTML that works without a script.
 
-use axum::response::Html;
+use axum::{
+    http::{HeaderMap, header},
+    response::Html,
+};
+
+/// Whether a browser asks, which shows what comes to a person.
+pub fn wants_html(headers: &HeaderMap) -> bool {
+    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
+}
 
 /// Text made safe to stand in HTML, in text and in quoted attributes.
 pub fn escape(text: &str) -> String {

@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, header},
+    http::HeaderMap,
     response::{Html, IntoResponse as _, Redirect, Response},
 };
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::{
     app::App,
     auth::{MaybeSigned, Signed},
     extract::{self, Keyed},
-    pages::{escape, page},
+    pages::{escape, page, wants_html},
     problem::Answer,
     workspaces::workspace,
 };
@@ -66,8 +66,4 @@ pub async fn accept_share(
         return Ok(Redirect::to(&format!("/w/{id}")).into_response());
     }
     Ok(Json(view).into_response())
-}
-
-fn wants_html(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|accept| accept.contains("text/html"))
 }

@@ -13,15 +13,34 @@ function fileWord(path: string): string {
   return shellQuote(word.startsWith("-") ? `./${word}` : word);
 }
 
+/** What the interpreters of our templates run, by their files' extensions; a file without one may be a script too. */
+const RUNS: Readonly<Record<string, readonly string[]>> = {
+  python3: ["py", "pyw"],
+  node: ["js", "mjs", "cjs", "ts", "mts", "cts"],
+  go: ["go"],
+  sh: ["sh", "bash"],
+};
+
+/** The extension of a file that `runCommand` is for, or null where it takes any. */
+export function wantedExtension(runCommand: string): string | null {
+  return RUNS[runCommand.split(" ", 1)[0] ?? ""]?.[0] ?? null;
+}
+
+function isRunnable(runCommand: string, path: string): boolean {
+  const extension = /[^/]\.([^./]+)$/.exec(path)?.[1]?.toLowerCase();
+  const known = RUNS[runCommand.split(" ", 1)[0] ?? ""];
+  return known === undefined || extension === undefined || known.includes(extension);
+}
+
 /** Whether a template's run command needs an open file. */
 export function needsFile(runCommand: string): boolean {
   return runCommand.includes("{file}");
 }
 
-/** The command that runs `path` by a template's `run_command`, or null when it needs a file and there is none. */
+/** The command that runs `path` by a template's `run_command`, or null when it needs a file and this is none for it. */
 export function runCommandFor(runCommand: string, path: string | null): string | null {
   if (!needsFile(runCommand)) return runCommand;
-  return path === null ? null : runCommand.replaceAll("{file}", () => fileWord(path));
+  return path === null || !isRunnable(runCommand, path) ? null : runCommand.replaceAll("{file}", () => fileWord(path));
 }
 
 /** A command on one line, for tabs and lists. */

@@ -2720,7 +2720,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description A page that says why not */
+            /** @description It has expired or was used; a page that says so where the caller takes HTML */
             401: {
                 headers: {
                     [name: string]: unknown;

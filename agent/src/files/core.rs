@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Outbox,
-    lacking::Lacking,
+    lacking::{Lacking, Look},
     record::{Record, Records, Standing},
     root::Root,
     stamp::Disk,
@@ -137,11 +137,14 @@ impl Tree {
         }
     }
 
-    /// At most so many paths that the node is to be asked for now.
-    pub fn to_ask_for(&mut self, most: usize, now: Duration) -> Vec<String> {
+    /// At most so many paths that the node is to be asked for now, while the disk has room for `free` bytes.
+    pub fn due_again(&mut self, most: usize, now: Duration, free: u64) -> Vec<String> {
         let records = &self.records;
-        let is_agreed = |record: &Record| record.standing == Standing::Agreed;
-        self.lacking.due(most, now, |path| records.get(path).is_some_and(is_agreed))
+        self.lacking.due(most, now, |path| match records.get(path) {
+            Some(record) if record.standing == Standing::Agreed => Look::Settled,
+            Some(Record { tree: Some(Node::File { size, .. }), .. }) if *size > free => Look::Vain,
+            Some(_) | None => Look::Asked,
+        })
     }
 
     /// Whether `path` is one that the tree can have.

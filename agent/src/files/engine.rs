@@ -390,7 +390,11 @@ impl Engine {
     }
 
     fn ask_for_lacking(&mut self) {
-        let paths = self.core.tree().to_ask_for(LACKING_AT_ONCE, self.now());
+        if self.core.tree().lacking.next().is_none_or(|next| next > self.now()) {
+            return;
+        }
+        let free = self.core.root.free();
+        let paths = self.core.tree().due_again(LACKING_AT_ONCE, self.now(), free);
         if !paths.is_empty() {
             self.send(AgentFrame::Lacking { paths });
         }

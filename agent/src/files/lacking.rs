@@ -13,6 +13,17 @@ const TOGETHER: Duration = Duration::from_secs(1);
 /// The most paths that are remembered; beyond them the next manifest tries again.
 const MOST: usize = 10_000;
 
+/// What to do about a path whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// It is what it is in the tree.
+    Settled,
+    /// To ask is in vain now.
+    Vain,
+    /// The node is asked.
+    Asked,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Try {
     /// When the node is to be asked; `None` until the pause is begun.
@@ -46,10 +57,10 @@ impl Lacking {
         }
     }
 
-    /// Takes at most `most` paths that the node is to be asked for now, but for those that are settled by now. One that
-    /// is not heard of again is asked for again.
-    pub fn due(&mut self, most: usize, now: Duration, settled: impl Fn(&str) -> bool) -> Vec<String> {
-        self.paths.retain(|path, _| !settled(path));
+    /// Takes at most `most` paths that the node is to be asked for now. One that is not heard of again is asked for
+    /// again; one of which `look` says that it is settled is forgotten, and one that would be in vain waits on.
+    pub fn due(&mut self, most: usize, now: Duration, look: impl Fn(&str) -> Look) -> Vec<String> {
+        self.paths.retain(|path, _| look(path) != Look::Settled);
         let mut due = Vec::new();
         for again in self.paths.values_mut() {
             again.at.get_or_insert(now + again.pause);
@@ -61,7 +72,9 @@ impl Lacking {
             if again.at.is_some_and(|at| at <= now + TOGETHER) && due.len() < most {
                 again.pause = (again.pause * 2).min(LAST);
                 again.at = Some(now + again.pause);
-                due.push(path.clone());
+                if look(path) == Look::Asked {
+                    due.push(path.clone());
+                }
             }
         }
         due
@@ -88,11 +101,11 @@ mod tests {
         assert!(lacking.add("/a"));
         let (mut now, mut pauses) = (s(0), Vec::new());
         while pauses.len() < 7 {
-            assert!(lacking.due(10, now, |_| false).is_empty());
+            assert!(lacking.due(10, now, |_| Look::Asked).is_empty());
             let at = lacking.next().expect("it waits");
             pauses.push((at - now).as_secs());
             now = at;
-            assert_eq!(lacking.due(10, now, |_| false), ["/a"]);
+            assert_eq!(lacking.due(10, now, |_| Look::Asked), ["/a"]);
             assert!(!lacking.add("/a"));
         }
         assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60]);
@@ -105,12 +118,22 @@ mod tests {
             lacking.add(path);
         }
         lacking.settle("/a");
-        assert!(lacking.due(10, s(0), |path| path == "/b").is_empty());
-        assert_eq!(lacking.due(10, s(2), |_| false), ["/c"]);
-        assert!(lacking.due(10, s(5), |_| false).is_empty());
-        assert_eq!(lacking.due(10, s(6), |_| false), ["/c"]);
+        assert!(lacking.due(10, s(0), |path| if path == "/b" { Look::Settled } else { Look::Asked }).is_empty());
+        assert_eq!(lacking.due(10, s(2), |_| Look::Asked), ["/c"]);
+        assert!(lacking.due(10, s(5), |_| Look::Asked).is_empty());
+        assert_eq!(lacking.due(10, s(6), |_| Look::Asked), ["/c"]);
         lacking.settle("/c");
         assert_eq!(lacking.next(), None);
+    }
+
+    #[test]
+    fn what_is_in_vain_is_not_asked_for_and_tried_later() {
+        let mut lacking = Lacking::default();
+        lacking.add("/a");
+        lacking.due(10, s(0), |_| Look::Vain);
+        assert!(lacking.due(10, s(2), |_| Look::Vain).is_empty());
+        assert_eq!(lacking.next(), Some(s(6)));
+        assert_eq!(lacking.due(10, s(6), |_| Look::Asked), ["/a"]);
     }
 
     #[test]
@@ -119,9 +142,9 @@ mod tests {
         for n in 0..5 {
             lacking.add(&format!("/{n}"));
         }
-        lacking.due(2, s(0), |_| false);
-        assert_eq!(lacking.due(2, s(2), |_| false), ["/0", "/1"]);
-        assert_eq!(lacking.due(2, s(2), |_| false), ["/2", "/3"]);
+        lacking.due(2, s(0), |_| Look::Asked);
+        assert_eq!(lacking.due(2, s(2), |_| Look::Asked), ["/0", "/1"]);
+        assert_eq!(lacking.due(2, s(2), |_| Look::Asked), ["/2", "/3"]);
         assert_eq!(lacking.next(), Some(s(2)));
     }
 }

@@ -47,6 +47,12 @@ impl Root {
         self.fd.as_fd()
     }
 
+    /// How much more its disk takes, in bytes; as much as can be where that can't be told.
+    #[must_use]
+    pub fn free(&self) -> u64 {
+        rustix::fs::fstatvfs(&self.fd).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
     fn resolve(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let relative = path.strip_prefix(b"/").unwrap_or(path);
         let flags = flags | DIRECTORY;

@@ -6,7 +6,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,6 +24,7 @@ use tokio::{
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::mpsc,
+    time::Instant,
 };
 use uuid::Uuid;
 
@@ -40,15 +41,22 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// The longest hand-over message, in bytes.
 const ARRIVED_BYTES: usize = 2048;
 
-/// What isolates the host's sandboxes, or what it lacks; `None` while no host is here.
-type Isolation = Option<Result<String, Vec<String>>>;
+/// What isolates the host's sandboxes, or what it lacks.
+type Isolation = Result<String, Vec<String>>;
+
+/// Whether a host is here.
+#[derive(Debug)]
+enum Presence {
+    Away { since: Instant },
+    Here(Isolation),
+}
 
 /// How this node's actors send to the host beside it. What is sent while the host is away is dropped: when it comes
 /// back, every sandbox is told by `HostUp` and sends what it still needs.
 #[derive(Debug, Clone)]
 pub struct HostLink {
     frames: mpsc::UnboundedSender<ToHost>,
-    isolation: Arc<Mutex<Isolation>>,
+    presence: Arc<Mutex<Presence>>,
     /// Whose command is whose, until the host has done it.
     commands: Arc<Mutex<HashMap<Uuid, Uuid>>>,
 }
@@ -57,7 +65,8 @@ impl HostLink {
     /// A handle on this queue.
     #[must_use]
     pub fn new(frames: mpsc::UnboundedSender<ToHost>) -> Self {
-        Self { frames, isolation: Arc::default(), commands: Arc::default() }
+        let presence = Arc::new(Mutex::new(Presence::Away { since: Instant::now() }));
+        Self { frames, presence, commands: Arc::default() }
     }
 
     /// Sends a command.
@@ -71,8 +80,24 @@ impl HostLink {
 
     /// What isolates the host's sandboxes, or what it lacks; `None` while no host is here.
     #[must_use]
-    pub fn isolation(&self) -> Isolation {
-        self.isolation.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn isolation(&self) -> Option<Isolation> {
+        match &*self.presence() {
+            Presence::Away { .. } => None,
+            Presence::Here(isolation) => Some(isolation.clone()),
+        }
+    }
+
+    /// How long no host has been here; `None` while one is.
+    #[must_use]
+    pub fn away_for(&self) -> Option<Duration> {
+        match &*self.presence() {
+            Presence::Away { since } => Some(since.elapsed()),
+            Presence::Here(_) => None,
+        }
+    }
+
+    fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.presence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose command this was, once.
@@ -90,12 +115,12 @@ impl HostLink {
     }
 
     fn gone(&self) {
-        self.set_isolation(None);
+        *self.presence() = Presence::Away { since: Instant::now() };
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn set_isolation(&self, isolation: Isolation) {
-        *self.isolation.lock().unwrap_or_else(PoisonError::into_inner) = isolation;
+    fn here(&self, isolation: Isolation) {
+        *self.presence() = Presence::Here(isolation);
     }
 }
 
@@ -213,7 +238,7 @@ async fn receive(node: &Node, host: &HostRef, mut reader: OwnedReadHalf) -> io::
             Err(_) => return io::ErrorKind::TimedOut.into(),
         };
         if let FromHost::Welcome { isolation, .. } = &frame {
-            node.host.set_isolation(Some(isolation.clone()));
+            node.host.here(isolation.clone());
         }
         if let Err(error) = host.cast(HostMessage::Frame(frame)).await {
             return io::Error::other(error);

@@ -12,7 +12,7 @@ use super::{
     Fate, Sandbox, SandboxCommand, SandboxMessage,
     once::Once,
     shell::{NewestLink, ROW, Shell},
-    state::{AGENT_SILENT, Event, Phase, Record},
+    state::{AGENT_SILENT, Event, NO_TOKEN, Phase, Record},
 };
 use crate::{
     actors::{Code, Node, Refused, agent_link, idempotency::Key, views::SandboxView, workspace::SaveOutcome},
@@ -111,7 +111,7 @@ impl Actor for SandboxActor {
                     template,
                     instance_type,
                     isolation: String::new(),
-                    token_hash: [0; 32],
+                    token_hash: NO_TOKEN,
                     created_at: now,
                     last_activity_at: now,
                     filled: false,

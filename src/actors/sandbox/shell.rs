@@ -1,5 +1,7 @@
 //! A sandbox's shell: what it holds beside its record, and the effects that [`super::state`] decides.
 
+use std::time::Duration;
+
 use playhouse_protocol::{
     handshake,
     host::{Limits, SandboxSpec, ToHost, Usage},
@@ -25,6 +27,9 @@ use crate::{
     seldom::{Seldom, SharedSeldom},
     store::metadata::{Commit, Guard, Kind, Partition},
 };
+
+/// A host that is started again, or with its node, is back within this time: who asks meanwhile is made to wait.
+const HOST_BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Its row.
 pub(super) const ROW: &str = "sandbox";
@@ -276,6 +281,12 @@ impl Shell {
                 return Err(Refused::new(Code::SandboxUnavailable, detail));
             }
             Some(Ok(isolation)) => isolation,
+            None if self.node.host.away_for().is_some_and(|away| away > HOST_BACK_WITHIN) => {
+                return Err(Refused::new(
+                    Code::SandboxUnavailable,
+                    "no host is here: start `playhouse host` on this machine with the same --data-dir",
+                ));
+            }
             None => String::from("hardened-container"),
         };
         self.record = Some(Record { isolation, ..record });

@@ -55,8 +55,13 @@ pub const SUSPEND_WITHIN: Duration = Duration::from_secs(30);
 pub const AGENT_SILENT: Duration = Duration::from_secs(15);
 /// How long bringing in what a lost sandbox left may take: the next one waits for it.
 pub const HARVEST_WITHIN: Duration = Duration::from_secs(40);
+/// How long the host may take to end one: after that it is over here, and the host ends it when it can.
+pub const END_WITHIN: Duration = Duration::from_secs(30);
 /// How often a start is tried.
 pub const STARTS: u32 = 2;
+
+/// The token hash of one that no host was told of yet: a token is drawn when it is.
+pub const NO_TOKEN: TokenHash = [0; 32];
 
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,9 +314,8 @@ impl Record {
                 Phase::Provisioning { .. } | Phase::Running | Phase::Idle { .. } | Phase::Suspending { .. },
             ) => self.end(&reason, save, linked, now),
             // Who ends it without saving doesn't wait for a saving that is under way.
-            (Event::End { save: false, .. } | Event::Saved, Phase::Ending { reason, saving: true, failed, since }) => {
-                self.phase = Phase::Ending { reason, saving: false, failed, since };
-                vec![Effect::EndAtHost]
+            (Event::End { save: false, .. } | Event::Saved, Phase::Ending { reason, saving: true, failed, .. }) => {
+                self.end_at_host(reason, failed, now)
             }
             (Event::Tick, Phase::Ending { reason, saving: true, failed, since })
                 if now - since > if linked { SAVE_WITHIN } else { AGENT_WITHIN } =>
@@ -319,8 +323,7 @@ impl Record {
                 if !linked && self.filled {
                     return self.harvest(reason, failed, now);
                 }
-                self.phase = Phase::Ending { reason, saving: false, failed, since };
-                vec![Effect::EndAtHost]
+                self.end_at_host(reason, failed, now)
             }
             // After a restart nobody remembers that it was being saved: save again when its agent is back.
             (Event::Linked, Phase::Ending { saving: true, .. }) => vec![Effect::Save(Programs::Stop)],
@@ -333,10 +336,13 @@ impl Record {
                 self.phase = Phase::Over { reason, failed };
                 vec![Effect::Commit, Effect::Tell, Effect::EndAtHost]
             }
+            (Event::Tick, Phase::Ending { reason, saving: false, failed, since }) if now - since > END_WITHIN => {
+                self.phase = Phase::Over { reason, failed };
+                vec![Effect::Commit, Effect::Tell, Effect::EndAtHost]
+            }
             (Event::HostUp(Some(_)), Phase::Ending { saving: false, .. }) => vec![Effect::EndAtHost],
-            (Event::HostUp(Some(Some(_))), Phase::Ending { reason, saving: true, failed, since }) => {
-                self.phase = Phase::Ending { reason, saving: false, failed, since };
-                vec![Effect::EndAtHost]
+            (Event::HostUp(Some(Some(_))), Phase::Ending { reason, saving: true, failed, .. }) => {
+                self.end_at_host(reason, failed, now)
             }
 
             (Event::HostUp(None) | Event::Looked(Look::Unknown), Phase::Running | Phase::Idle { .. })
@@ -374,12 +380,12 @@ impl Record {
             }
             (
                 Event::Saved | Event::End { save: false, .. } | Event::HostDone(Err(_)) | Event::HostEnded(_),
-                Phase::Harvesting { reason, failed, since },
-            ) => self.harvested(reason, failed, since),
+                Phase::Harvesting { reason, failed, .. },
+            ) => self.harvested(reason, failed, now),
             (Event::Tick, Phase::Harvesting { reason, failed, since })
                 if now - since > if linked { HARVEST_WITHIN } else { AGENT_WITHIN } =>
             {
-                self.harvested(reason, failed, since)
+                self.harvested(reason, failed, now)
             }
             // What was being done at the host when it, or this node, died is done again.
             (Event::HostUp(Some(_)), Phase::Harvesting { .. }) if !linked => vec![Effect::Recover],
@@ -430,7 +436,17 @@ impl Record {
         vec![Effect::Freeze(true), Effect::Commit, Effect::Tell]
     }
 
+    /// What is to be kept of it is kept, or can't be.
+    fn end_at_host(&mut self, reason: String, failed: bool, now: OffsetDateTime) -> Vec<Effect> {
+        self.phase = Phase::Ending { reason, saving: false, failed, since: now };
+        vec![Effect::EndAtHost]
+    }
+
     fn end(&mut self, reason: &str, save: bool, linked: bool, now: OffsetDateTime) -> Vec<Effect> {
+        if self.token_hash == NO_TOKEN {
+            self.phase = Phase::Over { reason: reason.to_owned(), failed: false };
+            return vec![Effect::Commit, Effect::Tell];
+        }
         // One whose agent is away for a moment has what it wrote all the same.
         let saving = save && (linked || self.filled);
         self.phase = Phase::Ending { reason: reason.to_owned(), saving, failed: false, since: now };
@@ -457,8 +473,8 @@ impl Record {
         vec![Effect::Commit, Effect::Tell, Effect::Recover]
     }
 
-    fn harvested(&mut self, reason: String, failed: bool, since: OffsetDateTime) -> Vec<Effect> {
-        self.phase = Phase::Ending { reason, saving: false, failed, since };
+    fn harvested(&mut self, reason: String, failed: bool, now: OffsetDateTime) -> Vec<Effect> {
+        self.phase = Phase::Ending { reason, saving: false, failed, since: now };
         vec![Effect::Commit, Effect::EndAtHost]
     }
 

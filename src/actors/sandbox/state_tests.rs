@@ -11,7 +11,7 @@ fn record() -> Record {
         template: "blank".into(),
         instance_type: "cpu-small".into(),
         isolation: "hardened-container".into(),
-        token_hash: [0; 32],
+        token_hash: [1; 32],
         created_at: now,
         last_activity_at: now,
         filled: false,
@@ -55,6 +55,25 @@ fn one_that_the_host_does_not_hold_is_lost() {
     r.step(Event::Linked, at(1), true, IDLE);
     r.step(Event::HostUp(None), at(2), false, IDLE);
     assert_eq!(r.phase, Phase::Over { reason: "sandbox_lost".into(), failed: true });
+}
+
+#[test]
+fn one_that_no_host_was_told_of_is_over_at_once() {
+    let mut r = Record { token_hash: NO_TOKEN, ..record() };
+    let end = Event::End { reason: "ended".into(), save: true };
+    assert_eq!(r.step(end, at(1), false, IDLE), [Effect::Commit, Effect::Tell]);
+    assert_eq!(r.phase, Phase::Over { reason: "ended".into(), failed: false });
+}
+
+#[test]
+fn one_whose_host_is_away_is_over_in_the_end_and_ended_there_later() {
+    let mut r = running();
+    r.step(Event::End { reason: "ended".into(), save: true }, at(10), true, IDLE);
+    assert_eq!(r.step(Event::Saved, at(50), true, IDLE), [Effect::EndAtHost]);
+    assert!(r.step(Event::Tick, at(80), false, IDLE).is_empty(), "counted from when the host was told");
+    assert_eq!(r.step(Event::Tick, at(81), false, IDLE), [Effect::Commit, Effect::Tell, Effect::EndAtHost]);
+    assert_eq!(r.phase, Phase::Over { reason: "ended".into(), failed: false });
+    assert_eq!(r.step(Event::HostUp(Some(None)), at(90), false, IDLE), [Effect::EndAtHost]);
 }
 
 fn running() -> Record {

@@ -309,17 +309,6 @@ impl Log {
         Ok(())
     }
 
-    /// Frees everything but the knowledge of what there was.
-    pub(super) fn drop_all(&mut self, shared: &Shared) -> io::Result<()> {
-        if self.end != self.active().head.after {
-            self.roll(shared)?;
-        }
-        while self.segments.len() > 1 {
-            self.drop_first(shared);
-        }
-        Ok(())
-    }
-
     fn drop_first(&mut self, shared: &Shared) {
         let Some(first) = self.segments.pop_front() else { return };
         shared.files.close(&self.dir, first.first());

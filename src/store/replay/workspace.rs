@@ -107,16 +107,16 @@ impl Workspace {
         self.weight.load(Ordering::Relaxed) > shared.retention.workspace_bytes
     }
 
-    /// Frees what is over the cap: of the oldest finished logs everything, then the oldest segments of the biggest.
+    /// Frees what is over the cap and no more: the oldest segments of the logs that finished first, then those of the
+    /// biggest.
     pub(super) fn trim(&self, shared: &Shared) -> io::Result<()> {
         while self.is_over(shared) {
             let slots: Vec<_> =
                 self.slots().into_iter().map(|(_, slot)| slot).filter(|slot| slot.weight() > LEAST_WEIGHT).collect();
             let finished = slots.iter().filter(|slot| slot.finished().is_some()).min_by_key(|slot| slot.finished());
             let Some(slot) = finished.or_else(|| slots.iter().max_by_key(|slot| slot.weight())) else { break };
-            let all = slot.finished().is_some();
             let before = slot.weight();
-            slot.change(|log| if all { log.drop_all(shared) } else { log.drop_oldest(shared) })?;
+            slot.change(|log| log.drop_oldest(shared))?;
             if slot.weight() >= before {
                 // Nothing to gain there; an estimate was replaced by the truth, or the log is gone.
                 break;

@@ -1,5 +1,5 @@
 import { createEffect, onCleanup, Show } from "solid-js";
-import { needsFile, runCommandFor } from "../../core/command.ts";
+import { needsFile, runCommandFor, wantedExtension } from "../../core/command.ts";
 import { sandboxWord } from "../../core/model/sandbox.ts";
 import { type Dialog, isRunning, mayEdit, workspaceOf } from "../../core/model/state.ts";
 import { followInPage } from "../router.ts";
@@ -19,7 +19,10 @@ export function TopBar(props: { bench: Workbench; sideOpen: boolean; onToggleSid
   const runTitle = () => {
     const wanted = command();
     if (wanted !== null) return `Save and run: ${wanted} (Ctrl+Enter)`;
-    return needsFile(state().template?.run_command ?? "") ? "Open a file to run it" : "Run";
+    const run = state().template?.run_command ?? "";
+    if (!needsFile(run)) return "Run";
+    const extension = wantedExtension(run);
+    return extension === null ? "Open a file to run it" : `Open a .${extension} file to run it`;
   };
   const stoppable = () => {
     const process = state().processes.get(state().activeTerminal ?? "");

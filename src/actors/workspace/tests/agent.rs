@@ -124,7 +124,7 @@ async fn a_run_waits_for_the_tree_and_sees_every_write_before_it() {
 
 #[tokio::test]
 async fn what_the_agent_lacks_is_pushed_as_it_stands() {
-    let mut world = World::new().await;
+    let world = World::new().await;
     let ann = world.user("ann").await;
     let workspace = world.workspace(&ann).await;
     for path in ["/d/a", "/d/e/b", "/d-", "/other"] {

@@ -193,6 +193,14 @@ async fn the_cap_of_a_workspace_takes_the_oldest_finished_log_first_then_from_th
     let replay = Replay::open(dir.path(), cap).await.unwrap();
     replay.append(key(3), 1, chunks(1..=30, 1000)).await.unwrap();
     let first = replay.bounds(key(1)).await.unwrap().unwrap();
+    // No more than that: the cap, and less than a segment below it.
+    assert!((100 * 1024 - 9_000..=100 * 1024).contains(&(first.retained_bytes + 80_000)), "{first:?}");
+    let (items, _) = read_all(&replay, key(1), EventId::ZERO, 1000).await;
+    assert_eq!(losses(&items)[0].bytes, 40_000 - first.retained_bytes);
+    assert_eq!(replay.bounds(key(2)).await.unwrap().unwrap().retained_bytes, 50_000);
+
+    replay.append(key(3), 1, chunks(31..=60, 1000)).await.unwrap();
+    let first = replay.bounds(key(1)).await.unwrap().unwrap();
     let expected = Bounds {
         first: EventId::new(0, 41),
         last: EventId::new(0, 40),
@@ -201,11 +209,6 @@ async fn the_cap_of_a_workspace_takes_the_oldest_finished_log_first_then_from_th
         finished: true,
     };
     assert_eq!(first, expected);
-    let (items, _) = read_all(&replay, key(1), EventId::ZERO, 1000).await;
-    assert_eq!(losses(&items)[0].bytes, 40_000);
-    assert_eq!(replay.bounds(key(2)).await.unwrap().unwrap().retained_bytes, 50_000);
-
-    replay.append(key(3), 1, chunks(31..=60, 1000)).await.unwrap();
     let (two, three) = (replay.bounds(key(2)).await.unwrap().unwrap(), replay.bounds(key(3)).await.unwrap().unwrap());
     assert!(two.retained_bytes + three.retained_bytes <= 100 * 1024, "{two:?} {three:?}");
     assert_eq!(two.retained_bytes, 50_000);

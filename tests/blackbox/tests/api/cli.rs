@@ -322,12 +322,19 @@ fn no_host_serves_the_api_and_refuses_sandboxes() {
     on_own(&["--no-host"], async |arena| {
         let ws = arena.workspace().await;
         ws.create("/a", "a").await;
-        let answer = ws.client.post(&ws.path("/sandbox"), json!({})).await;
-        assert!(matches!(answer.status, 201 | 503), "{}: {}", answer.status, answer.start());
-        if answer.status == 503 {
-            answer.problem_of_status(503);
-            assert!(!answer.header("retry-after").is_empty(), "with Retry-After");
-        }
+        // It may still be on its way, until it is too late for that.
+        let refused = wait::until("a sandbox to be refused", async || {
+            let answer = ws.client.post(&ws.path("/sandbox"), json!({})).await;
+            if answer.status != 201 {
+                return Some(answer);
+            }
+            ws.end_sandbox(shape::id(&answer.json(), "id")).await;
+            None
+        });
+        let refused = refused.await;
+        refused.problem(503, "sandbox_unavailable");
+        assert!(!refused.header("retry-after").is_empty(), "with Retry-After");
+        let _ = ws.client.post(&ws.path("/run"), json!({"command": "true"})).await.problem(503, "sandbox_unavailable");
         assert!(os::of_data_dir(arena.server().data(), "host").is_empty(), "no host was started");
     });
 }
