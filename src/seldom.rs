@@ -1,6 +1,9 @@
 //! Log lines and notices that a program in a sandbox can cause as often as it likes, told only now and then.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// How long after one that is told the next one is.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -24,6 +27,17 @@ impl Seldom {
     }
 }
 
+/// The same for what happens in tasks beside each other. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct SharedSeldom(Arc<Mutex<Seldom>>);
+
+impl SharedSeldom {
+    /// As [`Seldom::happens`].
+    pub fn happens(&self, now: Instant) -> Option<u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).happens(now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -36,5 +50,12 @@ mod tests {
         assert_eq!(told, [0, 59_999, 59_999]);
         assert_eq!(seldom.happens(begin + Duration::from_secs(600)), Some(59_999));
         assert_eq!(seldom.happens(begin), None, "a clock that goes back tells nothing twice");
+    }
+
+    #[test]
+    fn clones_count_together() {
+        let (one, now) = (SharedSeldom::default(), Instant::now());
+        let other = one.clone();
+        assert_eq!((one.happens(now), other.happens(now), one.happens(now + PAUSE)), (Some(0), None, Some(1)));
     }
 }

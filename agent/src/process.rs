@@ -79,7 +79,7 @@ impl Process {
     pub const fn size(&self) -> Option<PtySize> {
         match &self.phase {
             Phase::Waiting { size } => *size,
-            _ => None,
+            Phase::Running { .. } | Phase::Draining { .. } | Phase::Over => None,
         }
     }
 
@@ -94,7 +94,7 @@ impl Process {
     pub const fn pid(&self) -> Option<i32> {
         match &self.phase {
             Phase::Running { pid, .. } => Some(*pid),
-            _ => None,
+            Phase::Waiting { .. } | Phase::Draining { .. } | Phase::Over => None,
         }
     }
 
@@ -102,8 +102,8 @@ impl Process {
     #[must_use]
     pub fn drains_at(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Draining { until, .. } if self.output.wants_read() => Some(*until),
-            _ => None,
+            Phase::Draining { until, .. } => self.output.wants_read().then_some(*until),
+            Phase::Waiting { .. } | Phase::Running { .. } | Phase::Over => None,
         }
     }
 
@@ -128,9 +128,9 @@ impl Process {
     /// Takes input for it.
     pub fn offer(&mut self, writer: &str, seq: u64, bytes: &[u8], eof: bool) -> InputOutcome {
         let in_kernel = match &self.phase {
-            // While nothing waits here, the kernel's share is too small to matter.
             Phase::Running { wires, .. } if !self.input.waiting().is_empty() => wires.unread_input(),
-            _ => 0,
+            // While nothing waits here, the kernel's share is too small to matter.
+            Phase::Running { .. } | Phase::Waiting { .. } | Phase::Draining { .. } | Phase::Over => 0,
         };
         let outcome = self.input.offer(writer, seq, bytes, eof, in_kernel);
         if outcome == InputOutcome::Taken {

@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod client;
 pub mod codec;
+pub mod dns;
 pub mod handshake;
 pub mod host;
 pub mod ids;

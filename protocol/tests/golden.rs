@@ -27,15 +27,14 @@ fn check<T: Encode + Decode<()> + PartialEq + Debug>(name: &str, frames: &[T]) {
     if std::env::var_os("PLAYHOUSE_WRITE_GOLDEN").is_some() {
         for frame in &frames[lines.len()..] {
             let bytes = codec::encode(frame).expect("it fits");
-            lines.push(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+            lines.push(hex::encode(bytes));
         }
         fs::create_dir_all(format!("{}/tests/golden", env!("CARGO_MANIFEST_DIR"))).expect("made");
         fs::write(&path, lines.join("\n") + "\n").expect("written");
     }
     assert_eq!(lines.len(), frames.len(), "{name}: one line a frame");
     for (line, frame) in lines.iter().zip(frames) {
-        let bytes: Vec<u8> =
-            (0..line.len()).step_by(2).map(|at| u8::from_str_radix(&line[at..at + 2], 16).expect("hex")).collect();
+        let bytes = hex::decode(line).expect("hex");
         assert_eq!(&codec::decode::<T>(&bytes).expect("an old frame decodes"), frame, "{name}");
         assert_eq!(codec::encode(frame).expect("it fits"), bytes, "{name}: it is still written so");
     }

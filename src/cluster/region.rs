@@ -153,7 +153,7 @@ impl Actor for RegionActor {
                     // A caller that no longer waits needs no answer.
                     let _ = reply.send(Ok(cell.clone()));
                 }
-                _ => {
+                Some(Slot::Running(_)) | None => {
                     state.slots.insert(key, Slot::Starting(vec![reply]));
                     let region = myself.get_cell();
                     tokio::spawn(async move {

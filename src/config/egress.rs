@@ -2,16 +2,13 @@
 
 use std::net::SocketAddr;
 
-use playhouse_protocol::host::EgressRule;
+use playhouse_protocol::{dns::host_name, host::EgressRule};
 
 /// The registries of Python, npm, Rust, Go and Debian, and GitHub.
 pub const REGISTRIES: &str = "pypi.org,files.pythonhosted.org,registry.npmjs.org,crates.io,index.crates.io,\
 static.crates.io,static.rust-lang.org,proxy.golang.org,sum.golang.org,storage.googleapis.com,deb.debian.org,\
 security.debian.org,github.com,api.github.com,codeload.github.com,raw.githubusercontent.com,objects.githubusercontent.com,\
 release-assets.githubusercontent.com";
-
-/// The longest host name, in bytes.
-const NAME_BYTES: usize = 253;
 
 /// Reads a list of `NAME` and `NAME=ADDR:PORT`.
 ///
@@ -26,25 +23,17 @@ fn rule(entry: &str) -> Result<EgressRule, String> {
         Some((name, address)) => (name.trim(), Some(address.trim())),
         None => (entry, None),
     };
-    let name = name.to_ascii_lowercase();
-    if !is_name(&name) {
-        return Err(format!("{entry:?}: a host name is needed, such as pypi.org or *.example.org"));
-    }
+    let read = match name.strip_prefix("*.") {
+        Some(rest) => host_name(rest).map(|name| format!("*.{name}")),
+        None => host_name(name),
+    };
+    let name = read.ok_or_else(|| format!("{entry:?}: a host name is needed, such as pypi.org or *.example.org"))?;
     if let Some(address) = address
         && address.parse::<SocketAddr>().is_err()
     {
         return Err(format!("{entry:?}: after `=` an address and a port are needed, such as 127.0.0.1:8443"));
     }
     Ok(EgressRule { name, address: address.map(str::to_owned) })
-}
-
-fn is_name(name: &str) -> bool {
-    let bare = name.strip_prefix("*.").unwrap_or(name);
-    (1..=NAME_BYTES).contains(&name.len())
-        && bare.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-        })
 }
 
 #[cfg(test)]

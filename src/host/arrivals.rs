@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,7 +20,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{service::Event, sockets};
-use crate::seldom::Seldom;
+use crate::seldom::SharedSeldom;
 
 /// How long a hello may take.
 const HELLO_LIMIT: Duration = Duration::from_secs(2);
@@ -40,7 +40,7 @@ pub(super) struct Turn {
 pub(super) async fn accept(listener: UnixListener, sandbox_id: Uuid, users: Range<u32>, events: mpsc::Sender<Event>) {
     let pending = Arc::new(Semaphore::new(PENDING));
     let turns = Arc::new(Semaphore::new(1));
-    let refusals = Arc::new(Mutex::new(Seldom::default()));
+    let refusals = SharedSeldom::default();
     loop {
         let Ok(permit) = Arc::clone(&pending).acquire_owned().await else { return };
         let stream = match listener.accept().await {
@@ -52,7 +52,7 @@ pub(super) async fn accept(listener: UnixListener, sandbox_id: Uuid, users: Rang
             }
         };
         let (users, events) = (users.clone(), events.clone());
-        let (turns, refusals) = (Arc::clone(&turns), Arc::clone(&refusals));
+        let (turns, refusals) = (Arc::clone(&turns), refusals.clone());
         tokio::spawn(async move {
             let _permit = permit;
             match timeout(HELLO_LIMIT, read_hello(stream, sandbox_id, users)).await {
@@ -70,8 +70,8 @@ pub(super) async fn accept(listener: UnixListener, sandbox_id: Uuid, users: Rang
 }
 
 /// Logs a refusal, but only now and then: whoever is refused may be a program that wants the log to grow.
-fn refuse(refusals: &Mutex<Seldom>, sandbox_id: Uuid, error: &dyn fmt::Display) {
-    if let Some(untold) = refusals.lock().unwrap_or_else(PoisonError::into_inner).happens(Instant::now()) {
+fn refuse(refusals: &SharedSeldom, sandbox_id: Uuid, error: &dyn fmt::Display) {
+    if let Some(untold) = refusals.happens(Instant::now()) {
         tracing::warn!(%sandbox_id, %error, untold, "refused an agent's connection");
     }
 }

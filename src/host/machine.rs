@@ -239,11 +239,11 @@ impl Machine {
             Phase::Making { .. } | Phase::Running | Phase::Ended { .. } | Phase::Removing => return Vec::new(),
         };
         let doing = std::mem::take(&mut life.doing);
-        let told_end = ended.map(|cause| Effect::Tell(FromHost::Ended { sandbox_id, cause }));
-        life.phase = match &told_end {
-            Some(Effect::Tell(FromHost::Ended { cause, .. })) => Phase::Ended { cause: cause.clone() },
-            _ => Phase::Running,
+        life.phase = match &ended {
+            Some(cause) => Phase::Ended { cause: cause.clone() },
+            None => Phase::Running,
         };
+        let told_end = ended.map(|cause| Effect::Tell(FromHost::Ended { sandbox_id, cause }));
         let mut effects = self.answer_all(doing, &result);
         effects.extend(told_end);
         effects.extend(self.advance(sandbox_id));

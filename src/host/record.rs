@@ -56,8 +56,7 @@ const fn first_version() -> u32 {
 
 /// The hash of a sandbox's token, in hex.
 pub(super) fn token_hash(spec: &SandboxSpec) -> String {
-    let hash = playhouse_protocol::handshake::token_hash(&spec.token);
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(playhouse_protocol::handshake::token_hash(&spec.token))
 }
 
 /// An [`EndCause`] on the disk.

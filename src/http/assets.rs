@@ -81,7 +81,7 @@ fn head(path: &str, file: &EmbeddedFile, encoding: Option<&'static str>, hashed:
     let mut head = HeaderMap::new();
     let kind = mime_guess::from_path(path).first_or_octet_stream();
     let charset = if kind.type_() == mime_guess::mime::TEXT { "; charset=utf-8" } else { "" };
-    let hash: String = file.metadata.sha256_hash()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex::encode(&file.metadata.sha256_hash()[..8]);
     let keep = if hashed { "public, max-age=31536000, immutable" } else { "no-cache" };
     for (name, value) in [
         (header::CONTENT_TYPE, format!("{}{charset}", kind.essence_str())),

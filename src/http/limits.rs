@@ -1,12 +1,13 @@
 //! What one user and one request may take. The defaults are the contract's; the operator sets others.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
     state::keyed::DashMapStateStore,
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
 use super::problem::Problem;
@@ -28,8 +29,8 @@ const LIMITER_USERS: usize = 10_000;
 /// What the operator allows.
 #[derive(Debug)]
 pub struct Limits {
-    /// Client sockets of this node.
-    pub max_sockets: usize,
+    /// Room for client sockets on this node.
+    sockets: Arc<Semaphore>,
     rate: RateLimiter<Uuid, DashMapStateStore<Uuid>, DefaultClock>,
 }
 
@@ -39,7 +40,18 @@ impl Limits {
     pub fn new(max_sockets: usize, requests_per_second: NonZeroU32) -> Self {
         let burst = requests_per_second.saturating_mul(NonZeroU32::MIN.saturating_add(BURST_SECONDS - 1));
         let quota = Quota::per_second(requests_per_second).allow_burst(burst);
-        Self { max_sockets, rate: RateLimiter::keyed(quota) }
+        let sockets = Arc::new(Semaphore::new(max_sockets.min(Semaphore::MAX_PERMITS)));
+        Self { sockets, rate: RateLimiter::keyed(quota) }
+    }
+
+    /// Takes the place of one client's socket, for as long as what is returned lives.
+    ///
+    /// # Errors
+    /// `overloaded`: all are taken.
+    pub fn socket(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.sockets)
+            .try_acquire_owned()
+            .map_err(|_| Problem::new(Code::Overloaded, "the node has as many sockets as it may"))
     }
 
     /// Counts a user's request.
@@ -72,5 +84,15 @@ mod tests {
         let refused = (0..50).rev().find_map(|_| limits.count(one).err()).expect("refused");
         assert_eq!(refused.code(), Code::RateLimited);
         assert!(limits.count(other).is_ok());
+    }
+
+    #[test]
+    fn a_socket_has_its_place_from_the_moment_it_is_let_in() {
+        let limits = Limits::new(2, NonZeroU32::MIN);
+        let (first, _second) = (limits.socket().expect("a place"), limits.socket().expect("a place"));
+        assert_eq!(limits.socket().expect_err("full").code(), Code::Overloaded);
+        drop(first);
+        assert!(limits.socket().is_ok());
+        assert!(Limits::new(usize::MAX, NonZeroU32::MIN).socket().is_ok(), "no limit is one, too");
     }
 }

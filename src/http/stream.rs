@@ -94,9 +94,8 @@ pub async fn open_stream(
     uri: Uri,
     Upgrade(upgrade): Upgrade,
 ) -> Answer<Response> {
-    if app.node.sessions.count() >= app.limits.max_sockets {
-        return Err(Problem::new(Code::Overloaded, "the node has as many sockets as it may"));
-    }
+    // Taken before the upgrade, which takes its time: many that come at once are counted one after the other.
+    let place = app.limits.socket()?;
     let upgrade = upgrade
         .protocols([BINARY_SUBPROTOCOL])
         .read_buffer_size(READ_BUFFER_BYTES)
@@ -110,8 +109,15 @@ pub async fn open_stream(
     let node = app.node.clone();
     Ok(upgrade
         .on_upgrade(async move |socket| match params {
-            Ok(params) => session::run(node, Socket { socket, unreadable: false }, params).await,
-            Err(refused) => refuse(socket, refused).await,
+            Ok(params) => {
+                session::run(node, Socket { socket, unreadable: false }, params).await;
+                drop(place);
+            }
+            Err(refused) => {
+                // Whoever has no token keeps nobody's place while it takes its time.
+                drop(place);
+                refuse(socket, refused).await;
+            }
         })
         .into_response())
 }

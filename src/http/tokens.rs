@@ -161,15 +161,8 @@ impl Keys {
         let text = std::fs::read_to_string(path)
             .map_err(|error| SecretError::File { path: path.display().to_string(), error })?;
         let mut secret = [0_u8; 32];
-        let digits = text.trim();
-        let content = || SecretError::Content { path: path.display().to_string() };
-        if digits.len() != 64 || !digits.is_ascii() {
-            return Err(content());
-        }
-        for (byte, pair) in secret.iter_mut().zip(digits.as_bytes().chunks(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| content())?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| content())?;
-        }
+        hex::decode_to_slice(text.trim(), &mut secret)
+            .map_err(|_| SecretError::Content { path: path.display().to_string() })?;
         Ok(Self::new(&secret))
     }
 
@@ -251,10 +244,9 @@ impl Keys {
 fn make_secret(path: &Path) -> io::Result<()> {
     let mut secret = [0_u8; 32];
     rand::fill(&mut secret);
-    let hex: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     let fresh = path.with_extension(format!("{}.tmp", Uuid::new_v4()));
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    file.write_all(hex.as_bytes())?;
+    file.write_all(hex::encode(secret).as_bytes())?;
     file.sync_all()?;
     let linked = std::fs::hard_link(&fresh, path);
     std::fs::remove_file(&fresh)?;
@@ -319,7 +311,12 @@ pub(crate) mod tests {
         let token = first.access(caller(), Duration::from_secs(60));
         assert!(Keys::from_file_or_new(&path).expect("read").check_access(&token).is_ok());
         assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
-        std::fs::write(&path, "short").expect("written");
-        assert!(matches!(Keys::from_file(&path), Err(SecretError::Content { .. })));
+        let digits = "0A".repeat(32);
+        std::fs::write(&path, format!(" {digits}\n")).expect("written");
+        assert!(Keys::from_file(&path).is_ok(), "as a person would write it");
+        for bad in ["short", &digits[1..], &digits.replacen("0A", "+A", 1), &digits.replacen("0A", "é", 1)] {
+            std::fs::write(&path, bad).expect("written");
+            assert!(matches!(Keys::from_file(&path), Err(SecretError::Content { .. })), "{bad}");
+        }
     }
 }

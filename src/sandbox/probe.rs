@@ -86,7 +86,9 @@ fn cgroups() -> Option<Lack> {
     };
     let have = match cgroup::version(root) {
         Some(Version::V2) => read("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default(),
-        _ => needed.iter().filter(|name| root.join(name).is_dir()).copied().collect::<Vec<_>>().join(" "),
+        Some(Version::V1) | None => {
+            needed.iter().filter(|name| root.join(name).is_dir()).copied().collect::<Vec<_>>().join(" ")
+        }
     };
     let missing: Vec<_> = needed.iter().filter(|name| !have.split(' ').any(|one| one == **name)).copied().collect();
     if !missing.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+mod blocking;
+
 pub mod blobs;
 pub mod metadata;
 pub mod replay;

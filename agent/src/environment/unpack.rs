@@ -2,6 +2,7 @@
 //! reach beyond the workspace's generated folders and the home directory, and it may not fill the memory.
 
 use std::{
+    borrow::Cow,
     io::{self, Read},
     os::fd::OwnedFd,
     path::Path,
@@ -22,6 +23,10 @@ use crate::files::root::{Root, chmod, is_absent};
 const NOTES: usize = 50;
 /// How many pieces may wait for the disk.
 const PIECES: usize = 8;
+/// A block of an archive, in bytes: each entry has one as its header.
+const BLOCK_BYTES: u64 = 512;
+/// A name that did not fit into a header, in bytes. No kernel takes as long a one.
+const NAME_BYTES: u64 = 64 * 1024;
 
 enum Piece {
     Bytes(Vec<u8>),
@@ -152,12 +157,25 @@ impl Unpacker<'_> {
         let mut archive = tar::Archive::new(zstd::stream::read::Decoder::new(source)?);
         // Each unit is an archive of its own, with its own end.
         archive.set_ignore_zeros(true);
-        for entry in archive.entries()? {
+        let (mut long_path, mut long_target) = (None, None);
+        // Raw, since the library would read a long name of any length into the memory before it can be counted.
+        for entry in archive.entries()?.raw(true) {
             let mut entry = entry?;
             // Headers cost, too: a pack of a billion empty files is no environment.
-            self.left = self.left.checked_sub(512 + entry.size()).ok_or_else(|| io::Error::other("it is too large"))?;
-            let path = entry.path_bytes().into_owned();
-            if let Err(error) = self.entry(&mut entry, &path) {
+            let cost = entry.size().saturating_add(BLOCK_BYTES);
+            self.left = self.left.checked_sub(cost).ok_or_else(|| io::Error::other("it is too large"))?;
+            let kind = entry.header().entry_type();
+            if kind.is_gnu_longname() {
+                long_path = Some(long_name(&mut entry)?);
+                continue;
+            }
+            if kind.is_gnu_longlink() {
+                long_target = Some(long_name(&mut entry)?);
+                continue;
+            }
+            let path = long_path.take().unwrap_or_else(|| entry.path_bytes().into_owned());
+            let target = long_target.take().or_else(|| entry.link_name_bytes().map(Cow::into_owned));
+            if let Err(error) = self.entry(&mut entry, &path, target.as_deref()) {
                 if error.kind() == io::ErrorKind::StorageFull {
                     return Err(error);
                 }
@@ -186,7 +204,8 @@ impl Unpacker<'_> {
         refuse("it does not belong to an environment")
     }
 
-    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>, path: &[u8]) -> io::Result<()> {
+    fn entry(&mut self, entry: &mut tar::Entry<'_, impl Read>, path: &[u8], target: Option<&[u8]>) -> io::Result<()> {
+        let target = || target.ok_or_else(|| io::Error::other("it names nothing"));
         let (in_home, path) = self.place(path)?;
         let kind = entry.header().entry_type();
         let mode = entry.header().mode()? & 0o777;
@@ -209,15 +228,14 @@ impl Unpacker<'_> {
                 rustix::fs::futimens(&file, &times(mtime))?;
             }
             EntryType::Symlink => {
-                let target = entry.link_name_bytes().ok_or_else(|| io::Error::other("it names nothing"))?.into_owned();
+                let target = target()?;
                 let parent = self.parent(in_home, path)?;
                 clear(parent, name)?;
-                rustix::fs::symlinkat(target.as_slice(), parent, name)?;
+                rustix::fs::symlinkat(target, parent, name)?;
                 rustix::fs::utimensat(parent, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW)?;
             }
             EntryType::Link => {
-                let target = entry.link_name_bytes().ok_or_else(|| io::Error::other("it names nothing"))?.into_owned();
-                let (target_in_home, target) = self.place(&target)?;
+                let (target_in_home, target) = self.place(target()?)?;
                 let (target_parent, target_name) = self.roots.of(target_in_home).parent(target)?;
                 let parent = self.parent(in_home, path)?;
                 clear(parent, name)?;
@@ -270,6 +288,19 @@ impl Unpacker<'_> {
             }
         }
     }
+}
+
+/// The name that an entry holds for the one behind it.
+fn long_name(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Vec<u8>> {
+    if entry.size() > NAME_BYTES {
+        return Err(io::Error::other("a name in it is too long"));
+    }
+    let mut name = Vec::new();
+    entry.read_to_end(&mut name)?;
+    if name.last() == Some(&0) {
+        name.pop();
+    }
+    Ok(name)
 }
 
 /// Makes room for a file or link: what an earlier, cut-off attempt left there goes, a directory stays in the way.

@@ -3,7 +3,7 @@
 use std::{
     os::fd::OwnedFd,
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use playhouse_protocol::{
@@ -29,7 +29,10 @@ use tokio_tungstenite::{
 use uuid::Uuid;
 
 use super::{LinkRef, ORDERED_FRAMES, pump};
-use crate::actors::{Node, sandbox::SandboxMessage, workspace::WorkspaceMessage};
+use crate::{
+    actors::{Node, sandbox::SandboxMessage, workspace::WorkspaceMessage},
+    seldom::SharedSeldom,
+};
 
 /// How long an agent may take to prove itself and to tell its state.
 const OPEN_WITHIN: Duration = Duration::from_secs(5);
@@ -57,6 +60,8 @@ pub struct Opening {
     pub stream: OwnedFd,
     /// It only brings in what a lost agent left.
     pub harvest: bool,
+    /// The sandbox's refusals: any program in it can dial and break off as often as it likes.
+    pub refusals: SharedSeldom,
 }
 
 /// Why a link did not come about.
@@ -89,14 +94,19 @@ struct AgentState {
 
 /// Opens a link in the background; its end is told to everyone who was told of it.
 pub fn open(opening: Opening) {
-    tokio::spawn(async move {
-        let sandbox_id = opening.sandbox_id;
-        let opened = tokio::time::timeout(OPEN_WITHIN, prove(&opening)).await.unwrap_or(Err(OpenError::Timeout));
-        match opened {
-            Ok((stream, state)) => run(opening, stream, state).await,
-            Err(error) => tracing::warn!(sandbox = %sandbox_id, %error, "an agent's stream was refused"),
+    tokio::spawn(serve(opening));
+}
+
+async fn serve(opening: Opening) {
+    let opened = tokio::time::timeout(OPEN_WITHIN, prove(&opening)).await.unwrap_or(Err(OpenError::Timeout));
+    match opened {
+        Ok((stream, state)) => run(opening, stream, state).await,
+        Err(error) => {
+            if let Some(untold) = opening.refusals.happens(Instant::now()) {
+                tracing::warn!(sandbox = %opening.sandbox_id, %error, untold, "an agent's stream was refused");
+            }
         }
-    });
+    }
 }
 
 async fn prove(opening: &Opening) -> Result<(AgentStream, AgentState), OpenError> {
@@ -186,5 +196,76 @@ async fn run(opening: Opening, stream: AgentStream, state: AgentState) {
     let _ = sandbox.send_message(SandboxMessage::LinkDown { link: number, silent: why == pump::SILENT });
     if let Err(error) = workspace.cast(WorkspaceMessage::LinkDown { link: number }).await {
         tracing::debug!(%error, "a workspace that can't start has no link to lose");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use ractor::{Actor, ActorProcessingErr};
+
+    use super::*;
+    use crate::actors::process::tests::node;
+
+    /// A sandbox that is told nothing here.
+    struct Silent;
+
+    impl Actor for Silent {
+        type Msg = SandboxMessage;
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<SandboxMessage>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("whole").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_breaks_off_without_end_does_not_fill_the_log() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let node = node(dir.path()).await;
+        let (sandbox, _) = Actor::spawn(None, Silent, ()).await.expect("started");
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        // Of this thread only, on which all of this test runs.
+        let _subscriber = tracing::subscriber::set_default(subscriber);
+        let refusals = SharedSeldom::default();
+        for attempt in 0..100 {
+            let (agent, stream) = std::os::unix::net::UnixStream::pair().expect("a pair");
+            drop(agent);
+            serve(Opening {
+                node: node.clone(),
+                sandbox: sandbox.clone(),
+                sandbox_id: Uuid::from_u128(1),
+                workspace_id: Uuid::from_u128(2),
+                key: [0; 32],
+                hello: Hello { sandbox_id: Uuid::from_u128(1), instance: [1; 16], attempt, nonce: [2; 32] },
+                stream: stream.into(),
+                harvest: false,
+                refusals: refusals.clone(),
+            })
+            .await;
+        }
+        let log = String::from_utf8(log.0.lock().expect("whole").clone()).expect("text");
+        assert_eq!(log.matches("an agent's stream was refused").count(), 1, "{log}");
+        assert_eq!(refusals.happens(Instant::now() + Duration::from_secs(60)), Some(99));
     }
 }

@@ -126,7 +126,7 @@ impl<T> Inputs<T> {
                 self.next_internal += 1;
                 (self.internal.clone(), self.next_internal - 1)
             }
-            Writer::Once(hash) => (format!("k{}", hex(&hash)), 1),
+            Writer::Once(hash) => (format!("k{}", hex::encode(hash)), 1),
         };
         if self.bytes + bytes.len() > INPUT_BYTES || self.waiting.len() >= WAITING {
             if is_clients(&writer) {
@@ -137,7 +137,7 @@ impl<T> Inputs<T> {
         self.bytes += bytes.len();
         let group = self.next_tag;
         if bytes.len() > PIECE_BYTES {
-            let parts = format!("p{}", hex(blake3::hash(writer.as_bytes()).as_bytes()));
+            let parts = format!("p{}", blake3::hash(writer.as_bytes()).to_hex());
             for number in 0_u32.. {
                 let rest = bytes.split_off(PIECE_BYTES);
                 // Each part of an input has a writer of its own, since they share the number.
@@ -277,15 +277,6 @@ impl<T> Inputs<T> {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

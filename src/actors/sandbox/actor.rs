@@ -18,7 +18,7 @@ use crate::{
     actors::{Code, Node, Refused, agent_link, idempotency::Key, views::SandboxView, workspace::SaveOutcome},
     clock,
     cluster::{Entity, StartError},
-    seldom::Seldom,
+    seldom::{Seldom, SharedSeldom},
     store::metadata::{Kind, Partition},
 };
 
@@ -66,6 +66,7 @@ impl Entity for Sandbox {
             waiting_fate: Vec::new(),
             quiet_ticks: 0,
             impostors: Seldom::default(),
+            refusals: SharedSeldom::default(),
         };
         let (actor, _) = Actor::spawn_linked(None, SandboxActor, state, region)
             .await

@@ -24,7 +24,7 @@ use crate::{
         workspace::WorkspaceMessage,
     },
     clock,
-    seldom::Seldom,
+    seldom::{Seldom, SharedSeldom},
     store::metadata::{Commit, Guard, Kind, Partition},
 };
 
@@ -74,6 +74,8 @@ pub(super) struct Shell {
     pub(super) quiet_ticks: u32,
     /// Refused agents: any program in the sandbox can dial as often as it likes.
     pub(super) impostors: Seldom,
+    /// Agents whose streams came to nothing, likewise.
+    pub(super) refusals: SharedSeldom,
 }
 
 impl Shell {
@@ -337,6 +339,7 @@ impl Shell {
             hello,
             stream,
             harvest: record.harvests(),
+            refusals: self.refusals.clone(),
         });
     }
 }

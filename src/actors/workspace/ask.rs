@@ -20,48 +20,56 @@ use crate::{
     store::blobs::BlobRef,
 };
 
-/// What a command needs; `None`: nothing, its own secret is enough.
-const fn needed(command: &WorkspaceCommand) -> Option<Role> {
+/// What a command needs (`None`: nothing, its own secret is enough), and what is not there for somebody who may not see
+/// the workspace.
+const fn needed(command: &WorkspaceCommand) -> (Option<Role>, Code) {
     match command {
-        WorkspaceCommand::Create { .. } | WorkspaceCommand::AcceptLink { .. } => None,
+        WorkspaceCommand::Create { .. } => (None, Code::WorkspaceNotFound),
+        WorkspaceCommand::AcceptLink { .. } => (None, Code::LinkNotFound),
         WorkspaceCommand::Get
         | WorkspaceCommand::Members(_)
         | WorkspaceCommand::Files { .. }
-        | WorkspaceCommand::File { .. }
-        | WorkspaceCommand::Processes(_) => Some(Role::View),
-        WorkspaceCommand::CreateFiles { .. }
-        | WorkspaceCommand::PutFile { .. }
-        | WorkspaceCommand::MoveFile { .. }
-        | WorkspaceCommand::DeleteFile { .. }
-        | WorkspaceCommand::Run(_)
-        | WorkspaceCommand::EnsureSandbox { .. } => Some(Role::Edit),
+        | WorkspaceCommand::Processes(_) => (Some(Role::View), Code::WorkspaceNotFound),
+        WorkspaceCommand::File { .. } => (Some(Role::View), Code::FileNotFound),
+        WorkspaceCommand::CreateFiles { .. } | WorkspaceCommand::Run(_) | WorkspaceCommand::EnsureSandbox { .. } => {
+            (Some(Role::Edit), Code::WorkspaceNotFound)
+        }
+        WorkspaceCommand::PutFile { .. } | WorkspaceCommand::MoveFile { .. } | WorkspaceCommand::DeleteFile { .. } => {
+            (Some(Role::Edit), Code::FileNotFound)
+        }
         WorkspaceCommand::Update { .. }
         | WorkspaceCommand::Delete
         | WorkspaceCommand::PutMember { .. }
         | WorkspaceCommand::RemoveMember { .. }
         | WorkspaceCommand::CreateLink { .. }
         | WorkspaceCommand::Links(_)
-        | WorkspaceCommand::RemoveLink { .. } => Some(Role::Owner),
+        | WorkspaceCommand::RemoveLink { .. } => (Some(Role::Owner), Code::WorkspaceNotFound),
     }
 }
 
-/// What somebody who may not see the workspace is told is not there.
-const fn missing(command: &WorkspaceCommand) -> Code {
-    match command {
-        WorkspaceCommand::File { .. }
-        | WorkspaceCommand::PutFile { .. }
-        | WorkspaceCommand::MoveFile { .. }
-        | WorkspaceCommand::DeleteFile { .. } => Code::FileNotFound,
-        WorkspaceCommand::AcceptLink { .. } => Code::LinkNotFound,
-        _ => Code::WorkspaceNotFound,
-    }
-}
-
+/// The content that was stored for a command before it came here.
 fn staged(command: &WorkspaceCommand) -> Vec<BlobRef> {
     match command {
         WorkspaceCommand::CreateFiles { files, .. } => files.iter().filter_map(|file| file.content.clone()).collect(),
         WorkspaceCommand::PutFile { content, .. } => vec![content.clone()],
-        _ => Vec::new(),
+        WorkspaceCommand::Create { .. }
+        | WorkspaceCommand::Get
+        | WorkspaceCommand::Update { .. }
+        | WorkspaceCommand::Delete
+        | WorkspaceCommand::Members(_)
+        | WorkspaceCommand::PutMember { .. }
+        | WorkspaceCommand::RemoveMember { .. }
+        | WorkspaceCommand::CreateLink { .. }
+        | WorkspaceCommand::Links(_)
+        | WorkspaceCommand::RemoveLink { .. }
+        | WorkspaceCommand::AcceptLink { .. }
+        | WorkspaceCommand::Files { .. }
+        | WorkspaceCommand::File { .. }
+        | WorkspaceCommand::MoveFile { .. }
+        | WorkspaceCommand::DeleteFile { .. }
+        | WorkspaceCommand::Run(_)
+        | WorkspaceCommand::Processes(_)
+        | WorkspaceCommand::EnsureSandbox { .. } => Vec::new(),
     }
 }
 
@@ -98,9 +106,9 @@ impl Shell {
         let now = clock::now();
         let role = self.state.as_ref().and_then(|state| state.role(&asked.caller, now));
         let deleting = self.state.as_ref().is_none_or(|state| state.meta.deleting);
-        let needed = needed(&command);
+        let (needed, missing) = needed(&command);
         if deleting || (needed.is_some() && role.is_none()) {
-            return self.reply(asked, Err(missing(&command).into()), false);
+            return self.reply(asked, Err(missing.into()), false);
         }
         let Some(asked) = self.answered_before(asked) else { return };
         if let Some(needed) = needed
@@ -135,7 +143,20 @@ impl Shell {
             }
             WorkspaceCommand::File { id } => state.file(*id),
             WorkspaceCommand::Processes(page) => state.listed(page).map(WorkspaceAnswer::Processes),
-            _ => return None,
+            WorkspaceCommand::Create { .. }
+            | WorkspaceCommand::Update { .. }
+            | WorkspaceCommand::Delete
+            | WorkspaceCommand::PutMember { .. }
+            | WorkspaceCommand::RemoveMember { .. }
+            | WorkspaceCommand::CreateLink { .. }
+            | WorkspaceCommand::RemoveLink { .. }
+            | WorkspaceCommand::AcceptLink { .. }
+            | WorkspaceCommand::CreateFiles { .. }
+            | WorkspaceCommand::PutFile { .. }
+            | WorkspaceCommand::MoveFile { .. }
+            | WorkspaceCommand::DeleteFile { .. }
+            | WorkspaceCommand::Run(_)
+            | WorkspaceCommand::EnsureSandbox { .. } => return None,
         })
     }
 

@@ -24,7 +24,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Refusal, Rules, Target, is_public};
+use super::{
+    Refusal, Rules, Target, is_public,
+    lookups::{BusyError, Lookups},
+};
 use crate::host::sockets;
 
 /// Connections of one sandbox at once.
@@ -40,15 +43,21 @@ const HEADERS: usize = 64;
 /// How many of a name's addresses are tried.
 const ADDRESSES: usize = 4;
 
+/// A sandbox's way out.
+struct Way {
+    rules: Rules,
+    lookups: Lookups,
+}
+
 /// Serves a sandbox for ever.
 pub async fn serve(listener: UnixListener, sandbox_id: Uuid, users: Range<u32>, rules: Rules) {
-    let rules = Arc::new(rules);
+    let way = Arc::new(Way { rules, lookups: Lookups::default() });
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) if sockets::peer(&stream).is_ok_and(|peer| users.contains(&peer.user)) => {
-                tokio::spawn(connection(stream, Arc::clone(&rules), place));
+                tokio::spawn(connection(stream, Arc::clone(&way), place));
             }
             Ok(_) => tracing::warn!(%sandbox_id, "refused another user's connection to the egress proxy"),
             Err(error) => {
@@ -59,9 +68,9 @@ pub async fn serve(listener: UnixListener, sandbox_id: Uuid, users: Range<u32>, 
     }
 }
 
-async fn connection(stream: UnixStream, rules: Arc<Rules>, place: OwnedSemaphorePermit) {
+async fn connection(stream: UnixStream, way: Arc<Way>, place: OwnedSemaphorePermit) {
     let place = Arc::new(place);
-    let service = service_fn(move |request| answer(request, Arc::clone(&rules), Arc::clone(&place)));
+    let service = service_fn(move |request| answer(request, Arc::clone(&way), Arc::clone(&place)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT)
@@ -79,7 +88,7 @@ async fn connection(stream: UnixStream, rules: Arc<Rules>, place: OwnedSemaphore
 
 async fn answer(
     request: Request<Incoming>,
-    rules: Arc<Rules>,
+    way: Arc<Way>,
     place: Arc<OwnedSemaphorePermit>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() != Method::CONNECT {
@@ -87,13 +96,16 @@ async fn answer(
         return Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, words));
     }
     let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-    let target = match rules.judge(&authority) {
+    let target = match way.rules.judge(&authority) {
         Ok(target) => target,
         Err(refusal) => return Ok(refuse(status(&refusal), format!("{refusal}\n"))),
     };
-    let dialled = match timeout(DIAL_LIMIT, dial(target)).await {
+    let dialled = match timeout(DIAL_LIMIT, dial(target, &way.lookups)).await {
         Ok(Ok(dialled)) => dialled,
         Ok(Err(Dialled::Refused(refusal))) => return Ok(refuse(status(&refusal), format!("{refusal}\n"))),
+        Ok(Err(Dialled::Busy(busy))) => {
+            return Ok(refuse(StatusCode::SERVICE_UNAVAILABLE, format!("{authority}: {busy}\n")));
+        }
         Ok(Err(Dialled::Failed(error))) => {
             return Ok(refuse(StatusCode::BAD_GATEWAY, format!("{authority}: {error}\n")));
         }
@@ -125,16 +137,19 @@ fn refuse(status: StatusCode, words: String) -> Response<Full<Bytes>> {
 
 enum Dialled {
     Refused(Refusal),
+    Busy(BusyError),
     Failed(io::Error),
 }
 
-async fn dial(target: Target) -> Result<TcpStream, Dialled> {
+async fn dial(target: Target, lookups: &Lookups) -> Result<TcpStream, Dialled> {
     let addresses: Vec<SocketAddr> = match target {
         Target::Address(address) => vec![address],
         Target::Name(name, port) => {
-            let found = lookup_host((name.as_str(), port)).await.map_err(Dialled::Failed)?;
+            let asked = name.clone();
+            let look_up = async move { Ok(lookup_host((asked, port)).await?.collect::<Vec<_>>()) };
+            let found = lookups.run(look_up).await.map_err(Dialled::Busy)?.map_err(Dialled::Failed)?;
             // After resolving: whoever runs the name's DNS decides what it says.
-            let public: Vec<_> = found.filter(|address| is_public(address.ip())).take(ADDRESSES).collect();
+            let public: Vec<_> = found.into_iter().filter(|address| is_public(address.ip())).take(ADDRESSES).collect();
             if public.is_empty() {
                 return Err(Dialled::Refused(Refusal::NotPublic(name)));
             }

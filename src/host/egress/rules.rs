@@ -1,13 +1,11 @@
 //! What a sandbox may reach: names, and where the operator says they are.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
-use playhouse_protocol::host::EgressRule;
+use playhouse_protocol::{dns::host_name, host::EgressRule};
 
 /// The port that names without an address of their own may be reached on.
 pub const HTTPS: u16 = 443;
-/// The longest name, as in DNS.
-const NAME_BYTES: usize = 253;
 
 /// A sandbox's rules, checked.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +59,7 @@ impl Rules {
                     Some(rest) => (rest, true),
                     None => (rule.name.as_str(), false),
                 };
-                let name = normal(name).ok_or_else(|| format!("{:?} is no host name", rule.name))?;
+                let name = host_name(name).ok_or_else(|| format!("{:?} is no host name", rule.name))?;
                 let address = rule
                     .address
                     .as_deref()
@@ -80,8 +78,9 @@ impl Rules {
     pub fn judge(&self, authority: &str) -> Result<Target, Refusal> {
         let (host, port) = authority.rsplit_once(':').ok_or(Refusal::Malformed)?;
         let port: u16 = port.parse().map_err(|_| Refusal::Malformed)?;
-        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        let name = normal(host).ok_or(Refusal::Malformed)?;
+        // An address in brackets is well said, though no rule lists one.
+        let address = || host.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(|host: Ipv6Addr| host.to_string());
+        let name = host_name(host).or_else(address).ok_or(Refusal::Malformed)?;
         let matching = || self.rules.iter().filter(|rule| rule.matches(&name));
         match matching().next() {
             None => Err(Refusal::NotListed(name)),
@@ -102,14 +101,6 @@ impl Rule {
             name == self.name
         }
     }
-}
-
-/// A host name in lower case without the root's dot, if it is one. Addresses pass too, so that a rule can list one.
-fn normal(name: &str) -> Option<String> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let fits = !name.is_empty() && name.len() <= NAME_BYTES;
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
-    (fits && plain && !name.starts_with('.')).then(|| name.to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::hex;
+use super::digits;
 
 const PACK: &str = "pack-";
 const STREAM: &str = "stream-";
@@ -53,11 +53,11 @@ impl Key {
             None => (text, None),
         };
         let known = match (object.strip_prefix(PACK), object.strip_prefix(STREAM)) {
-            (Some(random), _) => place.is_some() && hex::is(random, 32),
-            (None, Some(random)) => place.is_none() && hex::is(random, 32),
+            (Some(random), _) => place.is_some() && digits::is(random, 32),
+            (None, Some(random)) => place.is_none() && digits::is(random, 32),
             (None, None) => {
                 let halves = object.split_once('-');
-                place.is_none() && halves.is_some_and(|(hash, random)| hex::is(hash, 64) && hex::is(random, 32))
+                place.is_none() && halves.is_some_and(|(hash, random)| digits::is(hash, 64) && digits::is(random, 32))
             }
         };
         known.then(|| Self { object: object.to_owned(), place })

@@ -18,7 +18,7 @@ use opendal::{EntryMode, ErrorKind, Operator, services};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-mod hex;
+mod digits;
 mod key;
 mod pack;
 mod reader;
@@ -26,6 +26,7 @@ mod writer;
 
 pub use writer::BlobWriter;
 
+use crate::store::blocking::blocking;
 use key::Key;
 
 /// How many objects one call writes, or removes, at once.
@@ -37,7 +38,7 @@ const HASH_INLINE_BYTES: usize = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
     /// The BLAKE3 hash of the content.
-    #[serde(with = "hex")]
+    #[serde(with = "digits")]
     pub hash: [u8; 32],
     /// Which upload it is: the object, and for one in a pack the place in it.
     pub key: String,
@@ -148,7 +149,7 @@ impl Blobs {
     /// When one of them is not stored durably.
     pub async fn put_many(&self, workspace: Uuid, many: Vec<Bytes>) -> Result<Vec<BlobRef>, BlobError> {
         let count = many.len();
-        let plan = blocking(move || Ok(pack::plan(many))).await?;
+        let plan = blocking(move || io::Result::Ok(pack::plan(many))).await?;
         // A plain list: with closures here the future of a caller's task counts as not `Send`.
         let mut puts: Vec<BoxFuture<'_, Placed>> = Vec::new();
         for pack in plan.packs {
@@ -308,23 +309,12 @@ async fn hash(bytes: Bytes) -> io::Result<[u8; 32]> {
     blocking(move || Ok(*blake3::hash(&bytes).as_bytes())).await
 }
 
-/// Runs on the blocking pool. A panic there goes on here.
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    match tokio::task::spawn_blocking(run).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(io::Error::new(io::ErrorKind::Interrupted, "the runtime is shutting down")),
-        },
-    }
-}
-
 /// Drives a storage call on the blocking pool: opendal's fs syncs a file that it closes on the thread that polls it.
 async fn off_the_runtime<T: Send + 'static>(
     call: impl Future<Output = opendal::Result<T>> + Send + 'static,
 ) -> Result<T, BlobError> {
     let runtime = tokio::runtime::Handle::current();
-    Ok(blocking(move || Ok(runtime.block_on(call))).await??)
+    Ok(blocking(move || io::Result::Ok(runtime.block_on(call))).await??)
 }
 
 #[cfg(test)]

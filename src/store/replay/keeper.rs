@@ -10,9 +10,10 @@ use std::{
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::{
-    Inner, blocking,
+    Inner,
     workspace::{Workspace, entries, finished_path, is_doomed, now_ms, read_finished, remove_doomed, remove_tree},
 };
+use crate::store::blocking::blocking;
 
 /// What a power cut may cost.
 const SYNC_EVERY: Duration = Duration::from_secs(1);

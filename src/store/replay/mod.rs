@@ -30,6 +30,7 @@ mod workspace;
 pub use dropped::share;
 pub use types::{AppendError, Bounds, Item, LogKey, LossReason, Lost, Page, Retention};
 
+use crate::store::blocking::blocking;
 use files::Files;
 use log::{Log, Shared};
 use reader::{Read, Step};
@@ -294,17 +295,6 @@ fn page(slot: &Slot, after: EventId, max_bytes: usize) -> io::Result<Page> {
             }
             Err(error) => return Err(error),
         }
-    }
-}
-
-/// Runs on the blocking pool. A panic there goes on here.
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    match tokio::task::spawn_blocking(run).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(io::Error::new(io::ErrorKind::Interrupted, "the runtime is shutting down")),
-        },
     }
 }
 

@@ -231,6 +231,6 @@ mod tests {
         encode_epoch(3, &mut buffer);
         let golden = "160000005abc3bdd01070000000000000000\
                       68e5cf8b0100008201e26869090000000f639828020300000000000000";
-        assert_eq!(buffer.iter().map(|b| format!("{b:02x}")).collect::<String>(), golden);
+        assert_eq!(hex::encode(&buffer), golden);
     }
 }

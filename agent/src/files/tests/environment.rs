@@ -150,3 +150,58 @@ async fn a_hostile_pack_reaches_nothing_outside() {
     pair.up(&packed[..packed.len() - 20], true).await;
     assert!(pair.ready().await.iter().any(|note| note.contains("only partly")));
 }
+
+/// A pack of one file, `home/before`, and then these blocks.
+fn packed_with(blocks: &[&[u8]]) -> Vec<u8> {
+    use std::io::Write as _;
+
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.write_all(head("home/before", tar::EntryType::Regular, 0).as_bytes()).unwrap();
+    for block in blocks {
+        encoder.write_all(block).unwrap();
+    }
+    encoder.finish().unwrap()
+}
+
+fn head(path: &str, kind: tar::EntryType, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(path).unwrap();
+    header.set_entry_type(kind);
+    header.set_mode(0o644);
+    header.set_size(size);
+    header.set_cksum();
+    header
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_size_beyond_all_numbers_is_refused_in_words() {
+    let sizes = [u64::MAX, u64::MAX - 511, u64::MAX - 512, u64::MAX - 1024, 1 << 50];
+    let plain = sizes.map(|size| (head("home/huge", tar::EntryType::Regular, size), "only partly restored"));
+    let name = (head("././@LongLink", tar::EntryType::GNULongName, 32 << 20), "a name in it is too long");
+    let target = (head("././@LongLink", tar::EntryType::GNULongLink, 32 << 20), "a name in it is too long");
+    for (header, words) in plain.into_iter().chain([name, target]) {
+        let mut pair = Pair::new();
+        pair.up(&packed_with(&[header.as_bytes(), &[b'n'; 4096]]), true).await;
+        let notes = pair.ready().await;
+        assert!(notes.len() == 1 && notes[0].contains(words), "{:?}: {notes:?}", header.entry_size());
+        assert!(pair.home().join("before").exists(), "what came before it is there");
+        assert!(!pair.home().join("huge").exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sparse_file_counts_as_what_is_stored_of_it() {
+    // It says that it is as large as a number can be, all of it a hole.
+    let mut header = head("home/sparse", tar::EntryType::GNUSparse, 0);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.sparse[0].offset = [0xff; 12];
+    gnu.sparse[0].offset[..4].copy_from_slice(&[0x80, 0, 0, 0]);
+    gnu.sparse[0].numbytes = *b"00000000000\0";
+    gnu.realsize = gnu.sparse[0].offset;
+    header.set_cksum();
+    let after = head("home/after", tar::EntryType::Regular, 0);
+    let mut pair = Pair::new();
+    pair.up(&packed_with(&[header.as_bytes(), after.as_bytes()]), true).await;
+    assert_eq!(pair.ready().await, Vec::<String>::new());
+    assert!(pair.home().join("after").exists() && !pair.home().join("sparse").exists());
+}

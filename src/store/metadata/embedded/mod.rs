@@ -3,7 +3,6 @@
 use std::{
     fmt,
     fs::{self, File},
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -14,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{ActivateError, Claim, Commit, CommitError, Guard, OpenError, Partition, SCHEMA, StoreError};
+use crate::store::blocking::{CancelledError, blocking};
 use handle::Handle;
 use writer::Job;
 
@@ -162,36 +162,14 @@ fn with_opening_lock<T>(dir: &Path, open: impl FnOnce() -> Result<T, OpenError>)
     opened
 }
 
-/// Runs on the blocking pool. A panic there goes on here.
-async fn blocking<T: Send + 'static, E: Send + From<CancelledError> + 'static>(
-    run: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    match tokio::task::spawn_blocking(run).await {
-        Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(CancelledError.into()),
-        },
-    }
-}
-
-/// The runtime ended before a blocking task began.
-struct CancelledError;
-
-impl CancelledError {
-    fn io() -> io::Error {
-        io::Error::new(io::ErrorKind::Interrupted, "the runtime is shutting down")
-    }
-}
-
 impl From<CancelledError> for OpenError {
-    fn from(_: CancelledError) -> Self {
-        Self::Io(CancelledError::io())
+    fn from(cancelled: CancelledError) -> Self {
+        Self::Io(cancelled.into())
     }
 }
 
 impl From<CancelledError> for redb::Error {
-    fn from(_: CancelledError) -> Self {
-        Self::Io(CancelledError::io())
+    fn from(cancelled: CancelledError) -> Self {
+        Self::Io(cancelled.into())
     }
 }

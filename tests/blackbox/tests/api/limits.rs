@@ -106,6 +106,20 @@ fn a_full_node_takes_no_more_sockets_until_one_goes() {
 }
 
 #[test]
+fn sockets_that_come_at_once_are_no_more_than_the_node_takes() {
+    on_own(&["--max-sockets", "3"], async |arena| {
+        let ws = arena.workspace().await;
+        let sandbox = shape::id(&ws.sandbox().await, "id");
+        let token = stream::token(&ws.client, sandbox).await;
+        let all =
+            (0..24).map(|_| Stream::connect(&ws.client, sandbox, &token, Options::default(), Model::new(sandbox)));
+        let opened = futures::future::join_all(all).await;
+        let refused: Vec<u16> = opened.iter().filter_map(|opened| Some(opened.as_ref().err()?.status)).collect();
+        assert_eq!(refused, [503; 21]);
+    });
+}
+
+#[test]
 fn many_requests_at_once_are_all_answered() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;

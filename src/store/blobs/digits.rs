@@ -2,31 +2,19 @@
 
 use serde::{Deserialize, Deserializer, Serializer, de};
 
-/// The digits of some bytes.
-pub(super) fn encode(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
 /// Whether it is this many digits, all lower-case.
 pub(super) fn is(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn decode(text: &str) -> Option<[u8; 32]> {
-    if !is(text, 64) {
-        return None;
-    }
     let mut hash = [0; 32];
-    for (n, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[n * 2..n * 2 + 2], 16).ok()?;
-    }
-    Some(hash)
+    // The library takes upper case too, but a hash has one form.
+    (is(text, 64) && hex::decode_to_slice(text, &mut hash).is_ok()).then_some(hash)
 }
 
 pub(super) fn serialize<S: Serializer>(hash: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&encode(hash))
+    serializer.serialize_str(&hex::encode(hash))
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
@@ -41,7 +29,7 @@ mod tests {
     #[test]
     fn a_hash_is_read_as_written_and_only_so() {
         let hash = *blake3::hash(b"x").as_bytes();
-        let text = encode(&hash);
+        let text = hex::encode(hash);
         assert_eq!(text, blake3::hash(b"x").to_hex().as_str());
         assert_eq!(decode(&text), Some(hash));
         for bad in [&text[1..], &text.to_uppercase(), &format!("+{}", &text[1..]), "é"] {
