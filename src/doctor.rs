@@ -2,7 +2,8 @@
 
 use std::{
     fmt::Write as _,
-    fs,
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -210,7 +211,15 @@ fn try_to_escape(rights: Rights) -> Result<Vec<escape::Attempt>, StepError> {
     };
     let run_dir = shared.join(&id);
     let program = PathBuf::from("/proc/self/exe");
-    fs::create_dir_all(&run_dir).map_err(StepError::at("make a run directory"))?;
+    // As a host makes them, whatever the umask: one that comes later takes no directory that others can write.
+    for dir in [&shared, &run_dir] {
+        match fs::create_dir(dir) {
+            Ok(()) => fs::set_permissions(dir, fs::Permissions::from_mode(0o711)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(StepError::at("make a run directory"))?;
+    }
     let paths = Paths {
         host_id: id,
         run_dir: run_dir.clone(),

@@ -46,6 +46,21 @@ pub fn run_dirs(data_dir: &Path, user: u32, xdg_runtime_dir: Option<&Path>) -> V
     dirs
 }
 
+/// The file in the data directory whose lock makes a process the host. It says where that has its run directory: a node
+/// may have been started with another environment.
+pub const LOCK: &str = "host.lock";
+
+/// The run directory that the text of [`LOCK`] names, if a host of this data directory can have it.
+#[must_use]
+pub fn said_run_dir(data_dir: &Path, text: &[u8]) -> Option<PathBuf> {
+    let dir = Path::new(std::str::from_utf8(text).ok()?);
+    let is_shared = |name: &str| name == "playhouse" || name.starts_with("playhouse-");
+    let is_ours = dir.is_absolute()
+        && dir.file_name()?.to_str()? == host_id(data_dir)
+        && is_shared(dir.parent()?.file_name()?.to_str()?);
+    is_ours.then(|| dir.to_owned())
+}
+
 /// What a sandbox may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Limits {

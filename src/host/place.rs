@@ -1,12 +1,13 @@
 //! The places a host claims for itself: the lock on its data directory, and its run directory.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read as _, Seek as _, Write as _},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use playhouse_protocol::host::run_dirs;
+use playhouse_protocol::host::{LOCK, run_dirs, said_run_dir};
 use rustix::fs::FlockOperation;
 
 use super::HostFailure;
@@ -14,34 +15,53 @@ use super::HostFailure;
 /// Holds the data directory until it is dropped or the process ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: fs::File,
+    file: fs::File,
+    /// Where the host before this one had its run directory: what runs in its sandboxes still looks there.
+    before: Option<PathBuf>,
+}
+
+impl Lock {
+    /// Says where the run directory is.
+    pub(super) fn say(&mut self, run_dir: &Path) -> Result<(), HostFailure> {
+        let mut write = || {
+            self.file.set_len(0)?;
+            self.file.rewind()?;
+            self.file.write_all(run_dir.as_os_str().as_encoded_bytes())
+        };
+        write().map_err(HostFailure::at("write down the run directory"))
+    }
 }
 
 /// Takes the data directory.
 pub(super) fn lock(data_dir: &Path) -> Result<Lock, HostFailure> {
     fs::create_dir_all(data_dir).map_err(HostFailure::at("make the data directory"))?;
-    let path = data_dir.join("host.lock");
-    let file = fs::OpenOptions::new()
+    let path = data_dir.join(LOCK);
+    let mut file = fs::OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(path)
         .map_err(HostFailure::at("open the host's lock"))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file }),
+        Ok(()) => {
+            let mut text = Vec::new();
+            (&mut file).take(4096).read_to_end(&mut text).map_err(HostFailure::at("read the host's lock"))?;
+            Ok(Lock { before: said_run_dir(data_dir, &text), file })
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => Err(HostFailure::Taken(data_dir.to_owned())),
         Err(error) => Err(HostFailure::at("lock the data directory")(error.into())),
     }
 }
 
-/// Makes the run directory: the first of the usual ones that this user can use. Others may walk through it, which the
-/// users inside sandboxes need, and not list it.
+/// Makes the run directory: the one of the host before, or the first of the usual ones that this user can use. Others may
+/// walk through it, which the users inside sandboxes need, and not list it.
 /// `user` is who that is for everybody else; in a user namespace it is root here.
-pub(super) fn run_dir(data_dir: &Path, user: u32) -> Result<PathBuf, HostFailure> {
+pub(super) fn run_dir(data_dir: &Path, lock: &Lock, user: u32) -> Result<PathBuf, HostFailure> {
     let owner = rustix::process::geteuid().as_raw();
     let xdg = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let mut last = io::Error::other("there is none");
-    for dir in run_dirs(data_dir, user, xdg.as_deref()) {
+    for dir in lock.before.iter().cloned().chain(run_dirs(data_dir, user, xdg.as_deref())) {
         match make(&dir, owner) {
             Ok(()) => return Ok(dir),
             Err(error) => last = error,
@@ -96,6 +116,26 @@ mod tests {
         assert_eq!(failure.exit_code(), 1);
         drop(lock_held);
         lock(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_host_is_where_the_one_before_it_was() {
+        let (dir, runtime) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("another"));
+        let user = rustix::process::geteuid().as_raw();
+        let id = playhouse_protocol::host::host_id(dir.path());
+        let unusual = runtime.path().join("playhouse").join(&id);
+        let mut first = lock(dir.path()).expect("free");
+        first.say(&runtime.path().join("a longer name/playhouse").join(&id)).expect("written");
+        first.say(&unusual).expect("written");
+        drop(first);
+        let mut second = lock(dir.path()).expect("free");
+        assert_eq!(run_dir(dir.path(), &second, user).expect("made"), unusual);
+        for foreign in ["/etc/cron.d", "relative/playhouse/x", &format!("/run/other/{id}"), ""] {
+            second.say(Path::new(foreign)).expect("written");
+            drop(second);
+            second = lock(dir.path()).expect("free");
+            assert_eq!(second.before, None, "{foreign}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use playhouse_protocol::host::LOCK;
 use rustix::{
     fs::FlockOperation,
     process::{Pid, Signal},
@@ -31,8 +32,6 @@ use crate::{
     sandbox::{rootless, this_program},
 };
 
-/// The file whose lock makes a process the host.
-const LOCK: &str = "host.lock";
 /// The shortest pause before a host that ended is started again; it doubles with every early end.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest.

@@ -12,7 +12,7 @@ use std::{
 
 use playhouse_protocol::{
     codec,
-    host::{AGENTS_SOCKET, Arrived, CONTROL_SOCKET, FromHost, ToHost, run_dirs},
+    host::{AGENTS_SOCKET, Arrived, CONTROL_SOCKET, FromHost, LOCK, ToHost, run_dirs, said_run_dir},
 };
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketAddrUnix, SocketFlags, SocketType,
@@ -47,7 +47,11 @@ type Isolation = Result<String, Vec<String>>;
 /// Whether a host is here.
 #[derive(Debug)]
 enum Presence {
-    Away { since: Instant },
+    Away {
+        since: Instant,
+        /// What is there and is not taken for the host.
+        refused: Option<String>,
+    },
     Here(Isolation),
 }
 
@@ -65,7 +69,7 @@ impl HostLink {
     /// A handle on this queue.
     #[must_use]
     pub fn new(frames: mpsc::UnboundedSender<ToHost>) -> Self {
-        let presence = Arc::new(Mutex::new(Presence::Away { since: Instant::now() }));
+        let presence = Arc::new(Mutex::new(Presence::Away { since: Instant::now(), refused: None }));
         Self { frames, presence, commands: Arc::default() }
     }
 
@@ -87,12 +91,18 @@ impl HostLink {
         }
     }
 
-    /// How long no host has been here; `None` while one is.
+    /// How long no host has been here, and what is there in its place; `None` while one is here.
     #[must_use]
-    pub fn away_for(&self) -> Option<Duration> {
+    pub fn away(&self) -> Option<(Duration, Option<String>)> {
         match &*self.presence() {
-            Presence::Away { since } => Some(since.elapsed()),
+            Presence::Away { since, refused } => Some((since.elapsed(), refused.clone())),
             Presence::Here(_) => None,
+        }
+    }
+
+    fn not_found(&self, error: &io::Error) {
+        if let Presence::Away { refused, .. } = &mut *self.presence() {
+            *refused = (error.kind() == io::ErrorKind::PermissionDenied).then(|| error.to_string());
         }
     }
 
@@ -115,7 +125,7 @@ impl HostLink {
     }
 
     fn gone(&self) {
-        *self.presence() = Presence::Away { since: Instant::now() };
+        *self.presence() = Presence::Away { since: Instant::now(), refused: None };
         self.commands.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
@@ -152,11 +162,15 @@ pub async fn connect(node: Node, mut frames: mpsc::UnboundedReceiver<ToHost>) {
                     tracing::warn!(%error, "the host's actor can't be reached");
                 }
             }
-            Err(error) if !complained => {
+            Err(error) => {
+                if !complained && error.kind() == io::ErrorKind::PermissionDenied {
+                    tracing::warn!(%error, "what is there is not taken for the host");
+                } else if !complained {
+                    tracing::info!(%error, "no host yet");
+                }
                 complained = true;
-                tracing::info!(%error, "no host yet");
+                node.host.not_found(&error);
             }
-            Err(_) => {}
         }
         node.host.discard(&mut frames);
         tokio::time::sleep(RETRY).await;
@@ -165,9 +179,12 @@ pub async fn connect(node: Node, mut frames: mpsc::UnboundedReceiver<ToHost>) {
 
 async fn attach(node: &Node) -> io::Result<(UnixStream, AsyncFd<OwnedFd>)> {
     let user = rustix::process::getuid().as_raw();
-    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let data_dir = &node.settings.data_dir;
+    let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    // Where it says that it is, if it does.
+    let said = std::fs::read(data_dir.join(LOCK)).ok().and_then(|text| said_run_dir(data_dir, &text));
     let mut why = io::Error::from(io::ErrorKind::NotFound);
-    for dir in run_dirs(&node.settings.data_dir, user, runtime_dir.as_deref()) {
+    for dir in said.into_iter().chain(run_dirs(data_dir, user, runtime_dir.as_deref())) {
         match attach_in(&dir, user).await {
             Ok(sockets) => return Ok(sockets),
             // That there is nothing in the last place says less than why the first one was refused.

@@ -275,18 +275,17 @@ impl Shell {
         if let Some(view) = self.view() {
             return Ok(view);
         }
+        if let Some((_, refused)) = self.node.host.away().filter(|(away, _)| *away > HOST_BACK_WITHIN) {
+            let start = "start `playhouse host` on this machine with the same --data-dir".to_owned();
+            let detail = format!("no host is here: {}", refused.unwrap_or(start));
+            return Err(Refused::new(Code::SandboxUnavailable, detail));
+        }
         let isolation = match self.node.host.isolation() {
             Some(Err(missing)) => {
                 let detail = format!("this host can't isolate programs: {}", missing.join("; "));
                 return Err(Refused::new(Code::SandboxUnavailable, detail));
             }
             Some(Ok(isolation)) => isolation,
-            None if self.node.host.away_for().is_some_and(|away| away > HOST_BACK_WITHIN) => {
-                return Err(Refused::new(
-                    Code::SandboxUnavailable,
-                    "no host is here: start `playhouse host` on this machine with the same --data-dir",
-                ));
-            }
             None => String::from("hardened-container"),
         };
         self.record = Some(Record { isolation, ..record });

@@ -158,8 +158,9 @@ pub async fn run(config: HostConfig) -> Result<(), HostFailure> {
 /// As there.
 pub async fn run_with(config: HostConfig, program: PathBuf) -> Result<(), HostFailure> {
     config.check()?;
-    let _lock = place::lock(&config.data_dir)?;
-    let run_dir = place::run_dir(&config.data_dir, config.rights.user())?;
+    let mut lock = place::lock(&config.data_dir)?;
+    let run_dir = place::run_dir(&config.data_dir, &lock, config.rights.user())?;
+    lock.say(&run_dir)?;
     // Who finds the control socket finds the other one too.
     let agents = sockets::listen(&run_dir.join(AGENTS_SOCKET), SocketType::SEQPACKET, config.owner_uid)
         .map_err(HostFailure::at("listen on the agents' socket"))?;

@@ -277,6 +277,21 @@ fn sigterm_drains_saves_ends_the_sandboxes_and_exits_0() {
 }
 
 #[test]
+fn a_stop_right_after_the_start_leaves_no_host() {
+    on_own(&[], async |arena| {
+        let server = arena.server();
+        for _ in 0..5 {
+            assert_eq!(server.stop(), Some(0));
+            wait::until("the host to be gone", async || {
+                os::of_data_dir(server.data(), "host").is_empty().then_some(())
+            })
+            .await;
+            server.start_again();
+        }
+    });
+}
+
+#[test]
 fn with_keep_host_a_stopped_serve_leaves_its_sandboxes_to_the_next() {
     on_own(&["--keep-host"], async |arena| {
         let server = arena.server();
