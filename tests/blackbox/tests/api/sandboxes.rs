@@ -247,7 +247,7 @@ fn what_is_typed_and_a_cancel_in_a_suspended_sandbox_resume_it() {
         let ws = arena.workspace().await;
         let run = ws.run("while read line; do echo \"<$line>\"; done").await;
         let id = run.sandbox_id;
-        ws.input(run.process_id, json!({"data": "one\n"})).await.expect(202);
+        let _ = ws.input(run.process_id, json!({"data": "one\n"})).await.expect(202);
         ws.printed(run.process_id, "<one>").await;
         let suspend = async || {
             let _ = ws.client.post_empty(&format!("/api/sandboxes/{id}/suspend")).await.expect(202);
@@ -255,7 +255,7 @@ fn what_is_typed_and_a_cancel_in_a_suspended_sandbox_resume_it() {
                 .await;
         };
         suspend().await;
-        ws.input(run.process_id, json!({"data": "two\n"})).await.expect(202);
+        let _ = ws.input(run.process_id, json!({"data": "two\n"})).await.expect(202);
         ws.printed(run.process_id, "<two>").await;
         suspend().await;
         ws.cancel(run.process_id).await;
@@ -268,10 +268,11 @@ fn another_run_beside_a_running_program_is_activity() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
         let run = ws.run("sleep 1000").await;
-        let active = async || ws.client.get(&format!("/api/sandboxes/{}/status", run.sandbox_id)).await.expect(200).json();
-        let before = shape::text(&active().await, "last_activity_at").to_owned();
+        let active =
+            async || ws.client.get(&format!("/api/sandboxes/{}/status", run.sandbox_id)).await.expect(200).json();
+        let before = shape::text(&active().await, "last_activity_at");
         ws.sh("true").await;
-        assert!(shape::text(&active().await, "last_activity_at") > before.as_str());
+        assert!(shape::text(&active().await, "last_activity_at") > before);
         ws.cancel(run.process_id).await;
     });
 }
