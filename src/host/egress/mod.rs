@@ -1,6 +1,7 @@
 //! The way out of a sandbox: a proxy that connects to listed names and to nothing else.
 
 mod address;
+mod forward;
 mod lookups;
 mod proxy;
 mod rules;

@@ -1,4 +1,4 @@
-//! The proxy itself: HTTP/1 CONNECT on a sandbox's `egress.sock`.
+//! The proxy itself, on a sandbox's `egress.sock`: HTTP/1 CONNECT, and requests in absolute form (RFC 9112, 3.2.2).
 
 use std::{
     convert::Infallible,
@@ -13,8 +13,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, service::service_fn, upgrade::Upgraded};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming, service::service_fn, upgrade::Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -25,8 +25,11 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    Refusal, Rules, Target, is_public,
+    Refusal, Rules, Target,
+    forward::forward,
+    is_public,
     lookups::{BusyError, Lookups},
+    rules::{HTTP, HTTPS},
 };
 use crate::host::sockets;
 
@@ -36,12 +39,17 @@ const CONNECTIONS: usize = 128;
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const DIAL_LIMIT: Duration = Duration::from_secs(15);
 /// A connection on which nothing moves for this long is closed.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
+pub(super) const IDLE_LIMIT: Duration = Duration::from_secs(300);
 /// The largest head of a request, in bytes. hyper takes no less than 8192.
 const HEAD_BYTES: usize = 16 * 1024;
 const HEADERS: usize = 64;
 /// How many of a name's addresses are tried.
 const ADDRESSES: usize = 4;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the proxy answers.
+pub(super) type Answer = Response<BoxBody<Bytes, BoxError>>;
 
 /// A sandbox's way out.
 struct Way {
@@ -90,13 +98,13 @@ async fn answer(
     request: Request<Incoming>,
     way: Arc<Way>,
     place: Arc<OwnedSemaphorePermit>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
-    if request.method() != Method::CONNECT {
-        let words = "Only CONNECT is served here: use https.\n".to_owned();
-        return Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, words));
-    }
-    let authority = request.uri().authority().map(ToString::to_string).unwrap_or_default();
-    let target = match way.rules.judge(&authority) {
+) -> Result<Answer, Infallible> {
+    let tunnels = request.method() == Method::CONNECT;
+    let Some((authority, open)) = destination(request.uri(), tunnels) else {
+        let words = "This is a proxy: it takes CONNECT, and requests for http:// addresses.\n".to_owned();
+        return Ok(refuse(StatusCode::BAD_REQUEST, words));
+    };
+    let target = match way.rules.judge(&authority, open) {
         Ok(target) => target,
         Err(refusal) => return Ok(refuse(status(&refusal), format!("{refusal}\n"))),
     };
@@ -111,6 +119,10 @@ async fn answer(
         }
         Err(_) => return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, format!("{authority} did not answer\n"))),
     };
+    if !tunnels {
+        let answer = forward(request, &authority, dialled, place).await;
+        return Ok(answer.unwrap_or_else(|error| refuse(StatusCode::BAD_GATEWAY, format!("{authority}: {error}\n"))));
+    }
     tokio::spawn(async move {
         // The place is taken until the tunnel ends.
         let _place = place;
@@ -119,7 +131,19 @@ async fn answer(
             Err(error) => tracing::debug!(%error, "a tunnel was not taken up"),
         }
     });
-    Ok(Response::new(Full::default()))
+    Ok(Response::new(whole(Bytes::new())))
+}
+
+/// Where a request goes, `HOST:PORT`, and the port that is open for what it wants.
+fn destination(uri: &Uri, tunnels: bool) -> Option<(String, u16)> {
+    let authority = uri.authority()?;
+    match uri.scheme_str() {
+        None if tunnels => Some((authority.to_string(), HTTPS)),
+        Some("http") if !tunnels => {
+            Some((format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(HTTP)), HTTP))
+        }
+        Some(_) | None => None,
+    }
 }
 
 fn status(refusal: &Refusal) -> StatusCode {
@@ -129,8 +153,12 @@ fn status(refusal: &Refusal) -> StatusCode {
     }
 }
 
-fn refuse(status: StatusCode, words: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(words)));
+fn whole(bytes: Bytes) -> BoxBody<Bytes, BoxError> {
+    Full::new(bytes).map_err(|never| match never {}).boxed()
+}
+
+fn refuse(status: StatusCode, words: String) -> Answer {
+    let mut response = Response::new(whole(Bytes::from(words)));
     *response.status_mut() = status;
     response
 }
@@ -268,9 +296,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_for_http_is_forwarded_without_what_is_meant_for_the_proxy() {
+        let server = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = server.local_addr().expect("an address");
+        let index = tokio::spawn(async move {
+            let (mut stream, _) = server.accept().await.expect("accepted");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\nbody") {
+                head.push(stream.read_u8().await.expect("the request"));
+            }
+            stream
+                .write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, x-hop\r\nX-Hop: 1\r\n\r\nhi",
+                )
+                .await
+                .expect("written");
+            String::from_utf8(head).expect("ASCII")
+        });
+        let request = "POST http://registry.test:8081/simple/?q=1 HTTP/1.1\r\nHost: elsewhere\r\nProxy-Authorization: x\r\n\
+                       Connection: X-Mine\r\nX-Mine: 1\r\nX-Kept: 1\r\nContent-Length: 4\r\n\r\nbody";
+        let said = talk(Some(address), request, b"").await;
+        assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("\r\n\r\nhi"), "{said}");
+        assert!(!said.contains("hop"), "{said}");
+        let asked = index.await.expect("the server ends").to_lowercase();
+        assert!(asked.starts_with("post /simple/?q=1 http/1.1\r\n"), "{asked}");
+        assert!(asked.contains("host: registry.test:8081\r\n") && asked.contains("x-kept: 1\r\n"), "{asked}");
+        assert!(!asked.contains("proxy-") && !asked.contains("x-mine") && !asked.contains("elsewhere"), "{asked}");
+    }
+
+    #[tokio::test]
     async fn everything_else_is_refused_in_words() {
         for (request, status) in [
-            ("GET http://registry.test/ HTTP/1.1\r\nHost: registry.test\r\n\r\n", "405"),
+            ("GET http://other.test/ HTTP/1.1\r\nHost: registry.test\r\n\r\n", "403"),
+            ("GET http://registry.test:22/ HTTP/1.1\r\nHost: registry.test\r\n\r\n", "403"),
+            ("GET https://registry.test/ HTTP/1.1\r\nHost: registry.test\r\n\r\n", "400"),
+            ("GET / HTTP/1.1\r\nHost: registry.test\r\n\r\n", "400"),
             ("CONNECT other.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", "403"),
             ("CONNECT registry.test:22 HTTP/1.1\r\nHost: x\r\n\r\n", "403"),
             ("CONNECT 169.254.169.254:443 HTTP/1.1\r\nHost: x\r\n\r\n", "403"),

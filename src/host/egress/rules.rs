@@ -4,8 +4,10 @@ use std::net::{Ipv6Addr, SocketAddr};
 
 use playhouse_protocol::{dns::host_name, host::EgressRule};
 
-/// The port that names without an address of their own may be reached on.
+/// The port that names without an address of their own may be reached on by a tunnel.
 pub const HTTPS: u16 = 443;
+/// The same by a request that the proxy forwards.
+pub const HTTP: u16 = 80;
 
 /// A sandbox's rules, checked.
 #[derive(Debug, Clone, Default)]
@@ -33,13 +35,13 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The request names no host and port.
-    #[error("a CONNECT names HOST:PORT")]
+    #[error("a request to a proxy names a host and its port")]
     Malformed,
     /// The name is on no rule.
     #[error("{0} is not on the list of names that sandboxes may reach")]
     NotListed(String),
-    /// The name is listed, but only for HTTPS.
-    #[error("port {0} is not open: only 443 is")]
+    /// The name is listed, but not for this port.
+    #[error("port {0} is not open: only 443 is for https, and 80 for http")]
     Port(u16),
     /// The name resolves to nothing that is out on the network.
     #[error("{0} has no public address")]
@@ -71,24 +73,25 @@ impl Rules {
         Ok(Self { rules })
     }
 
-    /// Where a connection to `authority`, `HOST:PORT`, may go.
+    /// Where a connection to `authority`, `HOST:PORT`, may go. A name without an address of its own is reached on `open`
+    /// alone; one with an address is there, whatever port is asked for.
     ///
     /// # Errors
     /// Why it may not.
-    pub fn judge(&self, authority: &str) -> Result<Target, Refusal> {
+    pub fn judge(&self, authority: &str, open: u16) -> Result<Target, Refusal> {
         let (host, port) = authority.rsplit_once(':').ok_or(Refusal::Malformed)?;
         let port: u16 = port.parse().map_err(|_| Refusal::Malformed)?;
         // An address in brackets is well said, though no rule lists one.
         let address = || host.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(|host: Ipv6Addr| host.to_string());
         let name = host_name(host).or_else(address).ok_or(Refusal::Malformed)?;
         let matching = || self.rules.iter().filter(|rule| rule.matches(&name));
-        match matching().next() {
-            None => Err(Refusal::NotListed(name)),
-            Some(_) if port != HTTPS => Err(Refusal::Port(port)),
-            Some(_) => {
-                let address = matching().find_map(|rule| rule.address);
-                Ok(address.map_or(Target::Name(name, port), Target::Address))
-            }
+        if matching().next().is_none() {
+            return Err(Refusal::NotListed(name));
+        }
+        match matching().find_map(|rule| rule.address) {
+            Some(address) => Ok(Target::Address(address)),
+            None if port == open => Ok(Target::Name(name, port)),
+            None => Err(Refusal::Port(port)),
         }
     }
 }
@@ -117,25 +120,27 @@ mod tests {
     }
 
     #[test]
-    fn listed_names_go_out_on_443_alone() {
+    fn listed_names_go_out_on_443_and_on_80_for_http() {
         let rules = rules();
-        assert_eq!(rules.judge("PyPI.org.:443"), Ok(Target::Name("pypi.org".into(), 443)));
-        assert_eq!(rules.judge("static.crates.io:443"), Ok(Target::Name("static.crates.io".into(), 443)));
-        assert_eq!(rules.judge("pypi.org:22"), Err(Refusal::Port(22)));
+        assert_eq!(rules.judge("PyPI.org.:443", HTTPS), Ok(Target::Name("pypi.org".into(), 443)));
+        assert_eq!(rules.judge("static.crates.io:443", HTTPS), Ok(Target::Name("static.crates.io".into(), 443)));
+        assert_eq!(rules.judge("pypi.org:22", HTTPS), Err(Refusal::Port(22)));
+        assert_eq!(rules.judge("pypi.org:80", HTTPS), Err(Refusal::Port(80)));
+        assert_eq!(rules.judge("pypi.org:80", HTTP), Ok(Target::Name("pypi.org".into(), 80)));
         for refused in ["crates.io", "evilcrates.io", "pypi.org.evil.test", "xpypi.org", "1.1.1.1", "169.254.169.254"] {
-            assert!(matches!(rules.judge(&format!("{refused}:443")), Err(Refusal::NotListed(_))), "{refused}");
+            assert!(matches!(rules.judge(&format!("{refused}:443"), HTTPS), Err(Refusal::NotListed(_))), "{refused}");
         }
         for malformed in ["pypi.org", "pypi.org:", "pypi.org:99999", ":443", "a b:443", "", "pypi.org\u{0}:443"] {
-            assert_eq!(rules.judge(malformed), Err(Refusal::Malformed), "{malformed:?}");
+            assert_eq!(rules.judge(malformed, HTTPS), Err(Refusal::Malformed), "{malformed:?}");
         }
-        assert!(matches!(rules.judge("[::1]:443"), Err(Refusal::NotListed(_))));
+        assert!(matches!(rules.judge("[::1]:443", HTTPS), Err(Refusal::NotListed(_))));
     }
 
     #[test]
     fn a_named_address_is_dialled_whatever_dns_says() {
         let address = "127.0.0.1:4873".parse().expect("an address");
-        assert_eq!(rules().judge("registry.test:443"), Ok(Target::Address(address)));
-        assert_eq!(rules().judge("registry.test:80"), Err(Refusal::Port(80)));
+        assert_eq!(rules().judge("registry.test:443", HTTPS), Ok(Target::Address(address)));
+        assert_eq!(rules().judge("registry.test:8080", HTTP), Ok(Target::Address(address)));
     }
 
     #[test]
@@ -151,7 +156,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_is_not_listed_gets_out(authority in ".{0,300}") {
-            if let Ok(target) = rules().judge(&authority) {
+            if let Ok(target) = rules().judge(&authority, HTTPS) {
                 let listed = match target {
                     Target::Name(name, port) => port == 443 && (name == "pypi.org" || name.ends_with(".crates.io")),
                     Target::Address(address) => address.port() == 4873,
