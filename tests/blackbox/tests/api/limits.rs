@@ -3,6 +3,10 @@
 use playhouse_blackbox::{Client, Model, Options, Stream, on_own, on_shared, shape, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 async fn raw_put(client: &Client, file: &Value, bytes: usize) -> playhouse_blackbox::Answer {
     let path = format!("/api/files/{}", shape::text(file, "id"));
@@ -111,11 +115,28 @@ fn sockets_that_come_at_once_are_no_more_than_the_node_takes() {
         let ws = arena.workspace().await;
         let sandbox = shape::id(&ws.sandbox().await, "id");
         let token = stream::token(&ws.client, sandbox).await;
-        let all =
-            (0..24).map(|_| Stream::connect(&ws.client, sandbox, &token, Options::default(), Model::new(sandbox)));
-        let opened = futures::future::join_all(all).await;
-        let refused: Vec<u16> = opened.iter().filter_map(|opened| Some(opened.as_ref().err()?.status)).collect();
-        assert_eq!(refused, [503; 21]);
+        let address = ws.client.server().url().replacen("http://", "", 1);
+        let ask = format!(
+            "GET /api/stream/{sandbox}?token={token} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r"
+        );
+        let mut sockets = Vec::new();
+        for _ in 0..64 {
+            let mut socket = TcpStream::connect(&address).await.expect("connected");
+            socket.write_all(ask.as_bytes()).await.expect("written");
+            sockets.push(socket);
+        }
+        // The last byte of each, so that the server has all of them at once.
+        futures::future::join_all(sockets.iter_mut().map(|socket| socket.write_all(b"\n"))).await;
+        let answers = sockets.iter_mut().map(async |socket| {
+            let mut status = [0; 12];
+            socket.read_exact(&mut status).await.expect("an answer");
+            String::from_utf8_lossy(&status).into_owned()
+        });
+        let answers = futures::future::join_all(answers).await;
+        let let_in = answers.iter().filter(|status| *status == "HTTP/1.1 101").count();
+        let refused = answers.iter().filter(|status| *status == "HTTP/1.1 503").count();
+        assert_eq!((let_in, refused), (3, 61), "{answers:?}");
     });
 }
 
