@@ -51,15 +51,15 @@ pub(super) enum ForwardError {
 /// See [`ForwardError`].
 pub(super) async fn forward(
     request: Request<Incoming>,
-    authority: &str,
     server: TcpStream,
     place: Arc<OwnedSemaphorePermit>,
 ) -> Result<Answer, ForwardError> {
     let (mut head, body) = request.into_parts();
+    let named = head.uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    let host = named.and_then(Result::ok).ok_or(ForwardError::Malformed)?;
     let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     head.uri = Uri::from(path);
     strip(&mut head.headers);
-    let host = HeaderValue::from_str(authority).map_err(|_| ForwardError::Malformed)?;
     head.headers.insert(header::HOST, host);
     let (mut sender, connection) = http1::handshake(TokioIo::new(server)).await?;
     tokio::spawn(async move {

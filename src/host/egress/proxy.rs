@@ -120,7 +120,7 @@ async fn answer(
         Err(_) => return Ok(refuse(StatusCode::GATEWAY_TIMEOUT, format!("{authority} did not answer\n"))),
     };
     if !tunnels {
-        let answer = forward(request, &authority, dialled, place).await;
+        let answer = forward(request, dialled, place).await;
         return Ok(answer.unwrap_or_else(|error| refuse(StatusCode::BAD_GATEWAY, format!("{authority}: {error}\n"))));
     }
     tokio::spawn(async move {
@@ -313,14 +313,14 @@ mod tests {
                 .expect("written");
             String::from_utf8(head).expect("ASCII")
         });
-        let request = "POST http://registry.test:8081/simple/?q=1 HTTP/1.1\r\nHost: elsewhere\r\nProxy-Authorization: x\r\n\
+        let request = "POST http://registry.test/simple/?q=1 HTTP/1.1\r\nHost: elsewhere\r\nProxy-Authorization: x\r\n\
                        Connection: X-Mine\r\nX-Mine: 1\r\nX-Kept: 1\r\nContent-Length: 4\r\n\r\nbody";
         let said = talk(Some(address), request, b"").await;
         assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("\r\n\r\nhi"), "{said}");
         assert!(!said.contains("hop"), "{said}");
         let asked = index.await.expect("the server ends").to_lowercase();
         assert!(asked.starts_with("post /simple/?q=1 http/1.1\r\n"), "{asked}");
-        assert!(asked.contains("host: registry.test:8081\r\n") && asked.contains("x-kept: 1\r\n"), "{asked}");
+        assert!(asked.contains("host: registry.test\r\n") && asked.contains("x-kept: 1\r\n"), "{asked}");
         assert!(!asked.contains("proxy-") && !asked.contains("x-mine") && !asked.contains("elsewhere"), "{asked}");
     }
 

@@ -73,8 +73,8 @@ impl Rules {
         Ok(Self { rules })
     }
 
-    /// Where a connection to `authority`, `HOST:PORT`, may go. A name without an address of its own is reached on `open`
-    /// alone; one with an address is there, whatever port is asked for.
+    /// Where a connection to `authority`, `HOST:PORT`, may go. A name is reached on the port `open` alone; one with an
+    /// address of its own also on that one's port.
     ///
     /// # Errors
     /// Why it may not.
@@ -89,9 +89,9 @@ impl Rules {
             return Err(Refusal::NotListed(name));
         }
         match matching().find_map(|rule| rule.address) {
-            Some(address) => Ok(Target::Address(address)),
+            Some(address) if port == open || port == address.port() => Ok(Target::Address(address)),
             None if port == open => Ok(Target::Name(name, port)),
-            None => Err(Refusal::Port(port)),
+            Some(_) | None => Err(Refusal::Port(port)),
         }
     }
 }
@@ -140,7 +140,10 @@ mod tests {
     fn a_named_address_is_dialled_whatever_dns_says() {
         let address = "127.0.0.1:4873".parse().expect("an address");
         assert_eq!(rules().judge("registry.test:443", HTTPS), Ok(Target::Address(address)));
-        assert_eq!(rules().judge("registry.test:8080", HTTP), Ok(Target::Address(address)));
+        for port in [80, 4873] {
+            assert_eq!(rules().judge(&format!("registry.test:{port}"), HTTP), Ok(Target::Address(address)));
+        }
+        assert_eq!(rules().judge("registry.test:22", HTTPS), Err(Refusal::Port(22)));
     }
 
     #[test]

@@ -64,6 +64,39 @@ fn an_allowed_name_is_tunnelled_and_others_are_refused() {
 }
 
 #[test]
+fn plain_http_reaches_an_allowed_name_and_no_other() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read_exact(&mut byte).is_err() {
+                    break;
+                }
+                head.push(byte[0]);
+            }
+            let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
+            // The reader notices what is missing.
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{line}", line.len());
+        }
+    });
+    on_own(&["--egress-allow", &format!("index.test={address}")], async |arena| {
+        let ws = arena.workspace().await;
+        let get = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=20).read().decode())";
+        let ask = async |url: String| ws.run_to_end(json!({"command": ["python3", "-c", get, url]})).await;
+        for url in ["http://index.test/simple/x/".to_owned(), format!("http://index.test:{}/simple/x/", address.port())]
+        {
+            assert_eq!(ask(url).await.good(), "GET /simple/x/ HTTP/1.1\n");
+        }
+        for url in ["http://index.test:22/".to_owned(), format!("http://127.0.0.1:{}/", address.port() + 1)] {
+            assert_eq!(ask(url).await.process["status"], "failed");
+        }
+    });
+}
+
+#[test]
 fn private_and_metadata_addresses_are_refused() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
