@@ -440,7 +440,8 @@ pub enum AgentFrame {
         batch: u64,
         /// In order.
         changes: Vec<Change>,
-        /// Paths that are left out of the tree, and why (`fifo`, `socket`, `device`, `not_utf8`, `too_large`).
+        /// Paths that are left out of the tree, and why (`fifo`, `socket`, `device`, `not_utf8`, `too_large`,
+        /// `named_like_a_generated_folder`).
         left_out: Vec<(String, String)>,
     },
     /// Everything that had changed when `Flush` came is committed.

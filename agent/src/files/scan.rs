@@ -28,11 +28,31 @@ pub struct Findings {
 
 static SCANS: AtomicU32 = AtomicU32::new(1);
 
-/// Whether a path is outside the tree by its name.
+/// What a path's name says of whether it is in the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByName {
+    /// It may be.
+    In,
+    /// It is ours.
+    Ours,
+    /// It is a generated folder's: the environment keeps what is there, and who made something else of it is told.
+    Generated,
+}
+
+/// Why something that is no folder is left out by its name.
+pub const LIKE_GENERATED: &str = "named_like_a_generated_folder";
+
+/// What the last component of `path` says.
 #[must_use]
-pub fn is_skipped(path: &str, settings: &Settings) -> bool {
+pub fn by_name(path: &str, settings: &Settings) -> ByName {
     let name = playhouse_protocol::path::name(path);
-    is_temp(path) || settings.generated_folders.iter().any(|folder| folder == name)
+    if is_temp(path) {
+        ByName::Ours
+    } else if settings.generated_folders.iter().any(|folder| folder == name) {
+        ByName::Generated
+    } else {
+        ByName::In
+    }
 }
 
 /// Walks the directory at `from` (`""` is the root) and below it, watching each directory before its names are read,
@@ -60,7 +80,8 @@ pub fn scan(core: &Core, watcher: &mut Watcher, from: &str, strict: bool) -> Fin
                 return Ok(());
             };
             let child = format!("{path}/{text}");
-            if is_skipped(&child, &settings) {
+            let by_name = by_name(&child, &settings);
+            if by_name == ByName::Ours {
                 return Ok(());
             }
             if child.len() > PATH_BYTES {
@@ -68,7 +89,11 @@ pub fn scan(core: &Core, watcher: &mut Watcher, from: &str, strict: bool) -> Fin
                 return Ok(());
             }
             match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => found.push((child, Disk::from(&stat))),
+                Ok(stat) => match (by_name, Disk::from(&stat)) {
+                    (ByName::Generated, Disk::Directory) => {}
+                    (ByName::Generated, _) => findings.odd.push((child, LIKE_GENERATED)),
+                    (ByName::In | ByName::Ours, disk) => found.push((child, disk)),
+                },
                 Err(error) if is_absent(error) => {}
                 Err(error) => return Err(error),
             }

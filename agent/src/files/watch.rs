@@ -15,7 +15,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::root::magic_link;
+use super::{
+    root::magic_link,
+    scan::{ByName, LIKE_GENERATED},
+};
 
 /// Room for some hundreds of events at once.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -40,10 +43,12 @@ pub enum Event {
         /// Where.
         path: String,
     },
-    /// A name that is no UTF-8.
+    /// A name that can't be in the tree.
     Odd {
         /// Where, as far as it can be written.
         path: String,
+        /// Why not.
+        why: &'static str,
     },
     /// Events were lost: only a scan can tell.
     Overflow,
@@ -127,8 +132,8 @@ impl Watcher {
         }
     }
 
-    /// Everything that has happened until now. `skip` says which names are not looked at.
-    pub fn drain(&mut self, skip: impl Fn(&str) -> bool) -> Vec<Event> {
+    /// Everything that has happened until now, but for what `by_name` says is not looked at.
+    pub fn drain(&mut self, by_name: impl Fn(&str) -> ByName) -> Vec<Event> {
         let mut events = Vec::new();
         let mut left: Vec<String> = Vec::new();
         if let Some(inotify) = &self.inotify {
@@ -154,12 +159,20 @@ impl Watcher {
                             continue;
                         }
                         let Ok(name) = name.to_str() else {
-                            events.push(Event::Odd { path: format!("{parent}/{}", name.to_string_lossy()) });
+                            let path = format!("{parent}/{}", name.to_string_lossy());
+                            events.push(Event::Odd { path, why: "not_utf8" });
                             continue;
                         };
                         let path = format!("{parent}/{name}");
-                        if skip(&path) {
-                            continue;
+                        match by_name(&path) {
+                            ByName::In => {}
+                            ByName::Generated if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) => {
+                                if !flags.contains(ReadFlags::ISDIR) {
+                                    events.push(Event::Odd { path, why: LIKE_GENERATED });
+                                }
+                                continue;
+                            }
+                            ByName::Generated | ByName::Ours => continue,
                         }
                         if !flags.contains(ReadFlags::ISDIR) {
                             events.push(Event::Touched { path, wrote: flags.contains(ReadFlags::MODIFY) });

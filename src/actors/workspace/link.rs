@@ -365,5 +365,12 @@ fn contents(changes: Vec<Reported>) -> Vec<BlobRef> {
 
 /// What sessions are told of a path that is left out of the tree.
 pub(super) fn left_out_notice(path: &str, why: &str) -> ServerMessage {
-    ServerMessage::Notice { code: "left_out".to_owned(), detail: format!("`{path}` is not kept: {why}") }
+    let detail = match why {
+        // The environment has it.
+        "named_like_a_generated_folder" => {
+            format!("`{path}` is not among the files: it is named like a generated folder")
+        }
+        why => format!("`{path}` is not kept: {why}"),
+    };
+    ServerMessage::Notice { code: "left_out".to_owned(), detail }
 }

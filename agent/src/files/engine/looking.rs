@@ -10,7 +10,7 @@ use playhouse_protocol::path as paths;
 use super::{COMPARED, DOUBT, DOUBT_FACTOR, Engine, GATHER, SCAN_EVERY};
 use crate::files::{
     flight::Flight,
-    scan::{Findings, is_skipped, scan},
+    scan::{Findings, by_name, scan},
     watch::Event,
 };
 
@@ -22,7 +22,7 @@ impl Engine {
         let taken = tokio::task::spawn_blocking(move || {
             let mut watcher = watcher.lock().unwrap_or_else(PoisonError::into_inner);
             let settings = core.settings();
-            let events = watcher.drain(|path| is_skipped(path, &settings));
+            let events = watcher.drain(|path| by_name(path, &settings));
             let mut found = Vec::new();
             for event in &events {
                 if let Event::Arrived { path } = event {
@@ -53,7 +53,7 @@ impl Engine {
                     drop(tree);
                     self.has_compared(path);
                 }
-                Event::Odd { path } => self.name(vec![(path, "not_utf8".to_owned())]),
+                Event::Odd { path, why } => self.name(vec![(path, why.to_owned())]),
                 Event::Overflow => self.lost_track = true,
             }
         }
