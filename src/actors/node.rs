@@ -30,6 +30,8 @@ pub struct Settings {
     pub instance_types: Vec<InstanceType>,
     /// A sandbox in which nothing ran for so long is ended.
     pub idle_after: Duration,
+    /// What isolates the sandboxes of the host that belongs here, until that says it itself.
+    pub isolation: &'static str,
     /// Where the host keeps its things; the host link looks for its sockets by it.
     pub data_dir: PathBuf,
 }

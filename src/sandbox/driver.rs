@@ -18,7 +18,7 @@ use super::{
     disk, plain,
     process::ProcessRef,
     ranges::{self, Range},
-    rights::Rights,
+    rights::{self, Rights},
     skeleton, toolchains,
 };
 
@@ -148,7 +148,7 @@ impl Driver {
     pub fn isolation(&self) -> &'static str {
         match self {
             Self::Contained(contained) => contained.paths.rights.isolation(),
-            Self::Plain(_) => "none",
+            Self::Plain(_) => rights::NONE,
         }
     }
 

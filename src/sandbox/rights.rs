@@ -32,13 +32,20 @@ pub struct Delegation {
 /// there.
 const COVERED: &[&str] = &["/mnt", "/media", "/srv", "/opt"];
 
+/// What the API calls containers that root's host makes.
+pub const HARDENED: &str = "hardened-container";
+/// What it calls those of a host without root.
+pub const ROOTLESS: &str = "rootless-container";
+/// What it calls no isolation at all.
+pub const NONE: &str = "none";
+
 impl Rights {
     /// What isolates sandboxes then, as the API says it.
     #[must_use]
     pub const fn isolation(&self) -> &'static str {
         match self {
-            Self::Root => "hardened-container",
-            Self::Rootless(_) => "rootless-container",
+            Self::Root => HARDENED,
+            Self::Rootless(_) => ROOTLESS,
         }
     }
 

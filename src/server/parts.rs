@@ -19,6 +19,7 @@ use crate::{
     cluster::Region,
     config::Settings,
     http::tokens::Keys,
+    sandbox::rights,
     store::{
         Retention, Store, StoreOpenError,
         metadata::{OpenError, file_in},
@@ -109,6 +110,11 @@ pub(crate) async fn node(
             egress: settings.egress.clone(),
             instance_types: settings.instance_types.clone(),
             idle_after: settings.idle_after,
+            isolation: match (settings.insecure_no_sandbox, settings.rootless) {
+                (true, _) => rights::NONE,
+                (false, true) => rights::ROOTLESS,
+                (false, false) => rights::HARDENED,
+            },
             data_dir,
         },
         region,

@@ -42,6 +42,7 @@ pub(in crate::actors) async fn node(dir: &Path) -> Node {
             egress: Vec::new(),
             instance_types: Vec::new(),
             idle_after: SOON,
+            isolation: "hardened-container",
             data_dir: dir.to_owned(),
         },
         region: Region::start().await.expect("region"),

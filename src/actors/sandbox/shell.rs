@@ -286,7 +286,7 @@ impl Shell {
                 return Err(Refused::new(Code::SandboxUnavailable, detail));
             }
             Some(Ok(isolation)) => isolation,
-            None => String::from("hardened-container"),
+            None => self.node.settings.isolation.to_owned(),
         };
         self.record = Some(Record { isolation, ..record });
         // The host is told at once when it is here; else `HostUp` tells that it must be.

@@ -54,6 +54,7 @@ async fn node(store: Store, data_dir: PathBuf) -> (Node, mpsc::UnboundedReceiver
         egress: Vec::new(),
         instance_types: vec![cpu_small],
         idle_after: Duration::from_secs(600),
+        isolation: "hardened-container",
         data_dir,
     };
     let node = Node::new(Parts {
