@@ -4,10 +4,17 @@
 
 use std::collections::VecDeque;
 
+use playhouse_protocol::stream::CHUNK_BYTES;
+
 /// With `flow=ack`: how much may be sent beyond the last acknowledgement, in bytes.
 pub const ACK_WINDOW_BYTES: u64 = 100 * 1024;
 /// Without it: how much may wait for the socket, in bytes.
 pub const SOCKET_WINDOW_BYTES: u64 = 64 * 1024;
+/// What a cut character before it may add to an event.
+const CARRY_BYTES: u64 = 3;
+/// The most that one event counts: bytes that are no UTF-8 become three times as many in text.
+const EVENT_BYTES: u64 = 3 * (CHUNK_BYTES as u64 + CARRY_BYTES);
+const _: () = assert!(EVENT_BYTES <= ACK_WINDOW_BYTES);
 /// Events closer together than this share a mark: an acknowledgement between them counts for what is before both.
 const MARK_BYTES: u64 = 1024;
 
@@ -89,10 +96,12 @@ impl Window {
         }
     }
 
-    /// Raises the credit that the process is told, once that is worth a message.
+    /// Raises the credit that the process is told, once that is worth a message, or once everything is acknowledged and
+    /// an event could be too long for what is left: else nobody would ever move again.
     pub fn credit(&mut self) -> bool {
         let credit = self.taken + self.size();
-        let worth = credit >= self.told + self.size() / 4;
+        let stuck = self.acks && self.owed() == 0 && self.told - self.sent < EVENT_BYTES && credit > self.told;
+        let worth = stuck || credit >= self.told + self.size() / 4;
         if worth {
             self.told = credit;
         }
@@ -162,6 +171,21 @@ mod tests {
             prop_assert_eq!(window.taken, before, "this one was not sent");
             window.acknowledge(sent.len() as u64 - 1);
             prop_assert_eq!(window.taken, sent[sent.len() - 1]);
+        }
+
+        #[test]
+        fn an_event_of_any_length_goes_out_once_all_before_it_is_acknowledged(
+            events in prop::collection::vec(1..=EVENT_BYTES, 1..50),
+        ) {
+            let mut window = Window::new(true);
+            for (number, bytes) in (1_u64..).zip(events) {
+                if window.sent + bytes > window.told() {
+                    window.acknowledge(number - 1);
+                    window.credit();
+                }
+                prop_assert!(window.sent + bytes <= window.told(), "{number}: {bytes} beyond {window:?}");
+                window.send(number, bytes);
+            }
         }
 
         #[test]
