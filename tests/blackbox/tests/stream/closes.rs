@@ -122,20 +122,27 @@ fn a_deleted_workspaces_sandbox_closes_with_4404() {
     });
 }
 
+/// Ends by a DELETE of this path, which is that of the workspace or of its sandbox, while one watches: all that was
+/// printed and the last statuses come, then 4410. Answers the sandbox, the process that had ended and the one that ran.
+async fn ends_in_order(ws: &Workspace, path: impl FnOnce(Uuid) -> String) -> (Uuid, Uuid, Uuid) {
+    let done = ws.run("seq 1 3000").await;
+    ws.ended(done.process_id).await;
+    let run = ws.run("echo before the end; sleep 1000").await;
+    let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
+    stream.shows(run.process_id, "before the end").await;
+    let _ = ws.client.delete(&path(run.sandbox_id)).await.expect(204);
+    assert_eq!(stream.closed().await.code, 4410);
+    let end = stream.model.tape(run.process_id).end.clone().expect("its status came before the close");
+    assert!(end.is_end(), "{end:?}");
+    assert!(stream.model.tape(done.process_id).end.is_some());
+    (run.sandbox_id, done.process_id, run.process_id)
+}
+
 #[test]
 fn a_deleted_workspaces_sockets_get_the_output_and_the_last_statuses_then_4410() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
-        let done = ws.run("seq 1 3000").await;
-        ws.ended(done.process_id).await;
-        let run = ws.run("echo before the end; sleep 1000").await;
-        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
-        stream.shows(run.process_id, "before the end").await;
-        let _ = ws.client.delete(&ws.path("")).await.expect(204);
-        assert_eq!(stream.closed().await.code, 4410);
-        let end = stream.model.tape(run.process_id).end.clone().expect("its status came before the close");
-        assert!(end.is_end(), "{end:?}");
-        assert!(stream.model.tape(done.process_id).end.is_some());
+        ends_in_order(&ws, |_| ws.path("")).await;
     });
 }
 
@@ -143,23 +150,14 @@ fn a_deleted_workspaces_sockets_get_the_output_and_the_last_statuses_then_4410()
 fn a_terminated_sandbox_sends_all_its_output_and_statuses_then_4410() {
     on_shared(async |arena| {
         let ws = arena.workspace().await;
-        let done = ws.run("seq 1 3000").await;
-        ws.ended(done.process_id).await;
-        let run = ws.run("echo before the end; sleep 1000").await;
-        let mut stream = ws.stream(run.sandbox_id, Options::default()).await;
-        stream.shows(run.process_id, "before the end").await;
-        let _ = ws.client.delete(&format!("/api/sandboxes/{}", run.sandbox_id)).await.expect(204);
-        assert_eq!(stream.closed().await.code, 4410);
-        let end = stream.model.tape(run.process_id).end.clone().expect("its status came before the close");
-        assert!(end.is_end(), "{end:?}");
-        assert!(stream.model.tape(done.process_id).end.is_some());
+        let (sandbox, done, run) = ends_in_order(&ws, |sandbox| format!("/api/sandboxes/{sandbox}")).await;
         // A later socket gets hello, replay, then 4410.
-        let mut later = ws.stream(run.sandbox_id, Options::default()).await;
+        let mut later = ws.stream(sandbox, Options::default()).await;
         assert_eq!(later.closed().await.code, 4410);
         let expected: String = (1..=3000).map(|n| format!("{n}\n")).collect();
-        assert!(later.model.tape(done.process_id).text() == expected);
-        assert_eq!(later.model.tape(run.process_id).text(), "before the end\n");
-        assert!(later.model.tape(run.process_id).end.is_some());
+        assert!(later.model.tape(done).text() == expected);
+        assert_eq!(later.model.tape(run).text(), "before the end\n");
+        assert!(later.model.tape(run).end.is_some());
     });
 }
 
