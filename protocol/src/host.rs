@@ -34,14 +34,15 @@ pub fn host_id(data_dir: &Path) -> String {
 }
 
 /// Where the host of an (absolute) data directory may have its run directory, best first: `/run` when the host is root,
-/// else the user's runtime directory. A socket's path may have 107 bytes, so it never lies in the data directory.
+/// else the user's runtime directory, which is there for a process that was not told of it too. A socket's path may have
+/// 107 bytes, so it never lies in the data directory.
 #[must_use]
 pub fn run_dirs(data_dir: &Path, user: u32, xdg_runtime_dir: Option<&Path>) -> Vec<PathBuf> {
     let id = host_id(data_dir);
     let mut dirs = vec![Path::new("/run/playhouse").join(&id)];
-    if let Some(dir) = xdg_runtime_dir {
-        dirs.push(dir.join("playhouse").join(&id));
-    }
+    let usual = PathBuf::from(format!("/run/user/{user}"));
+    let other = xdg_runtime_dir.filter(|dir| *dir != usual);
+    dirs.extend(other.into_iter().chain([usual.as_path()]).map(|dir| dir.join("playhouse").join(&id)));
     dirs.push(PathBuf::from(format!("/tmp/playhouse-{user}")).join(&id));
     dirs
 }
@@ -311,4 +312,27 @@ pub enum Look {
 pub struct Arrived {
     /// What it said.
     pub hello: Hello,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_directory_is_tried_whether_or_not_it_was_named() {
+        let data = Path::new("/data");
+        let id = host_id(data);
+        let dirs = |xdg: Option<&str>| run_dirs(data, 1000, xdg.map(Path::new));
+        let expected = |places: &[&str]| places.iter().map(|place| Path::new(place).join(&id)).collect::<Vec<_>>();
+        let usual = ["/run/playhouse", "/run/user/1000/playhouse", "/tmp/playhouse-1000"];
+        assert_eq!(dirs(None), expected(&usual));
+        assert_eq!(dirs(Some("/run/user/1000")), expected(&usual));
+        let other = ["/run/playhouse", "/x/playhouse", "/run/user/1000/playhouse", "/tmp/playhouse-1000"];
+        assert_eq!(dirs(Some("/x")), expected(&other));
+        for dir in dirs(None) {
+            assert_eq!(said_run_dir(data, dir.as_os_str().as_encoded_bytes()), Some(dir));
+        }
+        assert_eq!(said_run_dir(data, b"/run/playhouse/other"), None);
+        assert_eq!(said_run_dir(Path::new("/other"), expected(&usual)[0].as_os_str().as_encoded_bytes()), None);
+    }
 }
