@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::{
     Fate, Sandbox, SandboxCommand, SandboxMessage,
     once::Once,
+    record::{NO_TOKEN, Phase, Record},
     shell::{NewestLink, ROW, Shell},
-    state::{AGENT_SILENT, Event, NO_TOKEN, Phase, Record},
+    state::{AGENT_SILENT, Event},
 };
 use crate::{
     actors::{Code, Node, Refused, agent_link, idempotency::Key, views::SandboxView, workspace::SaveOutcome},

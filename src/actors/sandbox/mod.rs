@@ -3,6 +3,7 @@
 mod actor;
 mod handle;
 mod once;
+pub mod record;
 mod shell;
 pub mod message;
 pub mod state;

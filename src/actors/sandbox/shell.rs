@@ -14,7 +14,8 @@ use uuid::Uuid;
 use super::{
     Fate, SandboxMessage,
     once::Once,
-    state::{Effect, Event, Record},
+    record::Record,
+    state::{Effect, Event},
 };
 use crate::{
     actors::{

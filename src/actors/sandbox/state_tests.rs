@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::*;
 
 const IDLE: Duration = Duration::from_secs(60);
