@@ -30,8 +30,11 @@ pub struct Me {
 
 /// Who is signed in.
 #[utoipa::path(get, path = "/api/me", tag = "identity", responses((status = 200, body = Me)))]
-pub async fn me(Signed(caller): Signed) -> Json<Me> {
-    Json(Me { id: caller.user_id, name: caller.name, org_id: caller.org_id, tier: caller.tier })
+pub async fn me(State(app): State<App>, Signed(caller): Signed) -> Answer<Json<Me>> {
+    // The token says what the tier was when it was made.
+    let known = app.node.tenant(caller.org_id).find_user(&caller.user_id.to_string()).await?;
+    let tier = known.filter(|user| user.id == caller.user_id).map_or(caller.tier, |user| user.tier);
+    Ok(Json(Me { id: caller.user_id, name: caller.name, org_id: caller.org_id, tier }))
 }
 
 /// What a workspace can be made from.

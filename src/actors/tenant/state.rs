@@ -195,12 +195,17 @@ impl State {
         Ok(Paged { items: page.items.into_iter().map(|(_, id)| id).collect(), next_cursor: page.next_cursor })
     }
 
+    /// A user's tier as it is by now: a token says what it was.
+    fn tier<'a>(&'a self, caller: &'a Caller) -> &'a str {
+        self.users.get(&caller.user_id).map_or(&caller.tier, |user| &user.tier)
+    }
+
     /// Whether the caller may own one workspace more.
     ///
     /// # Errors
     /// `quota_exceeded`.
     pub fn room_for_workspace(&self, caller: &Caller) -> Result<(), Refused> {
-        let quota = Quota::of(&caller.tier);
+        let quota = Quota::of(self.tier(caller));
         let owned = self.owned.get(&caller.user_id).copied().unwrap_or_default();
         let why = if owned.there >= quota.workspaces {
             format!("you own {} workspaces, and may own no more: delete some", quota.workspaces)
@@ -217,7 +222,7 @@ impl State {
     /// # Errors
     /// `quota_exceeded`.
     pub fn room_for_sandbox(&mut self, owner: &Caller, sandbox_id: Uuid) -> Result<(), Refused> {
-        let most = Quota::of(&owner.tier).sandboxes;
+        let most = Quota::of(self.tier(owner)).sandboxes;
         if self.sandboxes.get(&owner.user_id).is_some_and(|there| there.len() >= most) {
             let why = format!("the workspaces of one owner have at most {most} sandboxes at a time: end some");
             return Err(Refused::new(Code::QuotaExceeded, why));

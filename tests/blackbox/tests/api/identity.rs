@@ -36,6 +36,8 @@ fn the_tier_is_what_the_operator_said() {
     on_shared(async |arena| {
         let paid = arena.user_with("rich", &["--tier", "paid"]).await;
         assert_eq!(paid.get("/api/me").await.expect(200).json()["tier"], "paid");
+        let _ = Client::of_user(arena.server(), &paid.name, &["--tier", "free"]).await;
+        assert_eq!(paid.get("/api/me").await.expect(200).json()["tier"], "free", "from now on, whatever the token");
     });
 }
 
