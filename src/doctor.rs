@@ -202,11 +202,13 @@ fn in_words(findings: &Findings) -> String {
 
 /// Starts a sandbox whose init is this program trying to get out.
 fn try_to_escape(rights: Rights) -> Result<Vec<escape::Attempt>, StepError> {
+    // As in a host.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let data = tempfile::tempdir().map_err(StepError::at("make a directory"))?;
     let id = host_id(data.path());
     let shared = match (&rights, std::env::var_os("XDG_RUNTIME_DIR")) {
-        (Rights::Rootless(_), Some(dir)) => Path::new(&dir).join("playhouse"),
-        (Rights::Rootless(_), None) => data.path().join("run"),
+        (Rights::Rootless(_), Some(dir)) if Path::new(&dir).is_absolute() => Path::new(&dir).join("playhouse"),
+        (Rights::Rootless(_), _) => data.path().join("run"),
         (Rights::Root, _) => PathBuf::from("/run/playhouse"),
     };
     let run_dir = shared.join(&id);

@@ -77,6 +77,8 @@ fn make(dir: &Path, user: u32) -> io::Result<()> {
             _ => {}
         }
         owned(parent, user)?;
+        // One that was made under a strict umask.
+        fs::set_permissions(parent, fs::Permissions::from_mode(0o711))?;
     }
     match fs::DirBuilder::new().mode(0o711).create(dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -144,7 +146,10 @@ mod tests {
         let user = rustix::process::geteuid().as_raw();
         let inner = dir.path().join("playhouse/h");
         make(&inner, user).expect("made");
+        fs::set_permissions(dir.path().join("playhouse"), fs::Permissions::from_mode(0o700)).expect("set");
         make(&inner, user).expect("made before");
+        let mode = fs::metadata(dir.path().join("playhouse")).expect("there").mode();
+        assert_eq!(mode & 0o777, 0o711, "others can walk through it again");
         fs::set_permissions(dir.path().join("playhouse"), fs::Permissions::from_mode(0o777)).expect("set");
         assert!(make(&inner, user).is_err());
     }

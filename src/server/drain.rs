@@ -14,7 +14,7 @@ use crate::actors::{Node, sandbox::SandboxMessage};
 /// The reason that programs and sandboxes show which ended with their node.
 const REASON: &str = "node_stopped";
 /// How long a host that runs may take to link and say what it holds: a node may stop right after its start.
-const LINK_WITHIN: Duration = Duration::from_secs(3);
+const LINK_WITHIN: Duration = Duration::from_secs(5);
 /// How long all that and saving and ending sandboxes may take.
 const SAVE_WITHIN: Duration = Duration::from_secs(8);
 /// How long those that could not be saved may take to be ended.

@@ -148,6 +148,8 @@ struct Service {
 /// # Errors
 /// It could not begin; see [`HostFailure::exit_code`].
 pub async fn run(config: HostConfig) -> Result<(), HostFailure> {
+    // What it makes is walked through by the users of sandboxes, and by a node that is another user's.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     // Not its path: after an upgrade another program, or none, would be there.
     run_with(config, PathBuf::from("/proc/self/exe")).await
 }
