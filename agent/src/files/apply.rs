@@ -380,8 +380,10 @@ impl Core {
                 record.seen = Some(self.root.look(to)?);
                 record.racy = true;
             }
-            if record.standing == Standing::LeftOut {
-                record = Record::unsettled(record.tree);
+            match record.standing {
+                Standing::Agreed => {}
+                Standing::LeftOut => record = Record::unsettled(record.tree),
+                Standing::Lacking => tree.lacking.moved(&path, &target),
             }
             // What a program changed under the old name is found under the new one.
             tree.marks.push((target.clone(), false));

@@ -137,7 +137,7 @@ impl Tree {
         }
     }
 
-    /// At most so many paths that the node is to be asked for now, while the disk has room for `free` bytes.
+    /// At most so many of the paths whose time has come, to ask the node for; `free` bytes fit on the disk.
     pub fn due_again(&mut self, most: usize, now: Duration, free: u64) -> Vec<String> {
         let records = &self.records;
         self.lacking.due(most, now, |path| match records.get(path) {

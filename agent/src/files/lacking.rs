@@ -57,8 +57,15 @@ impl Lacking {
         }
     }
 
-    /// Takes at most `most` paths that the node is to be asked for now. One that is not heard of again is asked for
-    /// again; one of which `look` says that it is settled is forgotten, and one that would be in vain waits on.
+    /// What was lacking at `from` is so at `to`.
+    pub fn moved(&mut self, from: &str, to: &str) {
+        if let Some(again) = self.paths.remove(from) {
+            self.paths.insert(to.to_owned(), again);
+        }
+    }
+
+    /// Takes at most `most` of the paths whose time has come, to ask the node for. One that is not heard of again is
+    /// asked for again; one of which `look` says that it is settled is forgotten, and one that would be in vain waits on.
     pub fn due(&mut self, most: usize, now: Duration, look: impl Fn(&str) -> Look) -> Vec<String> {
         self.paths.retain(|path, _| look(path) != Look::Settled);
         let mut due = Vec::new();

@@ -45,6 +45,16 @@ async fn what_could_not_be_written_is_asked_for_and_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_moved_before_it_could_be_written_is_asked_for_where_it_is() {
+    let mut pair = lost("/d/f", b"content").await;
+    pair.commit(vec![Change::Move { from: "/d".to_owned(), to: "/e".to_owned() }]);
+    pair.until("it is asked for under its new name", |state| state.lacking.contains("/e/f")).await;
+    push_again(&pair, "/e/f", b"content");
+    pair.converge().await;
+    assert_eq!(fs::read(pair.workspace().join("e/f")).unwrap(), b"content");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_program_has_made_there_meanwhile_stays() {
     let mut pair = lost("/f", b"older").await;
     // In one go, so that it is not reported before it is pushed again.
