@@ -13,9 +13,8 @@ use crate::actors::{Node, sandbox::SandboxMessage};
 
 /// The reason that programs and sandboxes show which ended with their node.
 const REASON: &str = "node_stopped";
-/// How long a host that runs may take to link and say what it holds: a node may stop right after its start.
-const LINK_WITHIN: Duration = Duration::from_secs(5);
-/// How long all that and saving and ending sandboxes may take.
+/// How long it may take until a host has linked and said what it holds, since a node may stop right after its start, and
+/// until its sandboxes are saved and ended.
 const SAVE_WITHIN: Duration = Duration::from_secs(8);
 /// How long those that could not be saved may take to be ended.
 const END_WITHIN: Duration = Duration::from_secs(2);
@@ -26,7 +25,7 @@ const QUEUES_WITHIN: Duration = Duration::from_secs(5);
 pub(crate) async fn end_sandboxes(node: &Node, host: &OwnHost) {
     let entity = node.host_entity();
     let saved_by = Instant::now() + SAVE_WITHIN;
-    if host.exists().await && !matches!(timeout(LINK_WITHIN, entity.here()).await, Ok(Ok(()))) {
+    if host.exists().await && !matches!(timeout_at(saved_by, entity.here()).await, Ok(Ok(()))) {
         tracing::warn!(
             "the host has not said which sandboxes it holds; those unknown here run on, and the next node has them"
         );
