@@ -44,6 +44,17 @@ impl Counted {
     }
 }
 
+/// How much a session takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// How many bytes may be on their way at once, to begin with; counted like `SessionCredit`.
+    pub credit: u64,
+    /// How many of them a subscription before has sent, and were not taken yet.
+    pub owed: u64,
+    /// Which bytes those are.
+    pub counted: Counted,
+}
+
 /// What a session learns when it subscribes, before any output.
 #[derive(Debug, Clone)]
 pub struct ProcessInfo {
@@ -130,12 +141,8 @@ pub enum ProcessMessage {
         from: From,
         /// Whether it may type: such viewers at the live edge pace the program.
         may_type: bool,
-        /// How many bytes may be sent to begin with, counted like `SessionCredit`.
-        credit: u64,
-        /// How many of them were sent by a subscription before, and not taken yet.
-        owed: u64,
-        /// Which bytes those are.
-        counted: Counted,
+        /// How much may be sent to it.
+        allowance: Allowance,
         /// Taken: events after this one come. Or the cursor is refused.
         reply: RpcReplyPort<Result<EventId, ResumeInvalid>>,
     },

@@ -25,7 +25,7 @@ pub mod viewers;
 mod watching;
 
 pub use command::{ProcessAnswer, ProcessCommand, ProcessRecord};
-pub use message::{Counted, From, FromAgent, ProcessInfo, ProcessMessage, ResumeInvalid};
+pub use message::{Allowance, Counted, From, FromAgent, ProcessInfo, ProcessMessage, ResumeInvalid};
 
 use playhouse_protocol::EventId;
 

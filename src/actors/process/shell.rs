@@ -1,4 +1,5 @@
-//! The Process actor: it owns the pure parts and runs their effects. Once it is made its handler waits for no store and no actor.
+//! The Process actor: it owns the pure parts and runs their effects. Once it is made its handler waits for no store and no
+//! actor.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -171,10 +172,9 @@ impl Shell {
                 let _ = reply.send(self.life.as_ref().map(|life| life.record.clone()));
             }
             ProcessMessage::Info { writer, reply } => self.inform(&writer, reply),
-            ProcessMessage::Subscribe { session, subscription, from, may_type, credit, owed, counted, reply } => {
+            ProcessMessage::Subscribe { session, subscription, from, may_type, allowance, reply } => {
                 let viewer = session.id;
-                let taken = self.subscribe(Subscriber { session, subscription }, from, may_type, credit);
-                self.viewers.counts(viewer, counted, owed);
+                let taken = self.subscribe(Subscriber { session, subscription }, from, may_type, allowance);
                 // The session begins before its first event comes; one that is gone takes none.
                 let _ = reply.send(taken);
                 self.serve(viewer);

@@ -187,9 +187,7 @@ impl Listener {
                 subscription: 1,
                 from,
                 may_type: true,
-                credit,
-                owed: 0,
-                counted: Counted::Raw,
+                allowance: Allowance { credit, owed: 0, counted: Counted::Raw },
                 reply,
             })
             .await

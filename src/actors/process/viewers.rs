@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use playhouse_protocol::{Chunk, EventId, stream::CHUNK_BYTES};
 
-use super::{Counted, pace::WINDOW, tail::Tail};
+use super::{Allowance, Counted, pace::WINDOW, tail::Tail};
 use crate::store::replay::{Item, Lost, Page, share};
 
 /// The most that one read of the log asks for, in bytes.
@@ -136,31 +136,24 @@ pub struct Viewers {
 }
 
 impl Viewers {
-    /// Adds a viewer, or replaces it: it gets what follows its place, at first `credit` bytes.
-    pub fn add(&mut self, id: u64, place: Place, may_type: bool, credit: u64) {
+    /// Adds a viewer, or replaces it: it gets what follows its place, as much as it takes.
+    pub fn add(&mut self, id: u64, place: Place, may_type: bool, allowance: Allowance) {
         let Place { cursor, bytes } = place;
+        let Allowance { credit, owed, counted } = allowance;
         let viewer = Viewer {
             may_type,
             cursor,
             bytes,
-            sent: 0,
+            sent: owed,
             credit,
             window: credit,
-            counted: Counted::Raw,
+            counted,
             reading: None,
             needs: 0,
             not_before_ms: 0,
             strained_ms: None,
         };
         self.viewers.insert(id, viewer);
-    }
-
-    /// Of a new viewer's credit these bytes count, and so many of them are on their way to it already.
-    pub fn counts(&mut self, id: u64, counted: Counted, owed: u64) {
-        if let Some(viewer) = self.viewers.get_mut(&id) {
-            viewer.counted = counted;
-            viewer.sent += owed;
-        }
     }
 
     /// Removes a viewer.

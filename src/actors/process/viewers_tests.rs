@@ -7,6 +7,10 @@ use crate::store::replay::LossReason;
 
 const BEGINNING: Place = Place { cursor: EventId::ZERO, bytes: Some(0) };
 
+fn takes(credit: u64) -> Allowance {
+    Allowance { credit, owed: 0, counted: Counted::Raw }
+}
+
 /// The log as a reader sees it: events `first..=end`, and before that a hole.
 #[derive(Debug, Default)]
 struct Log {
@@ -143,7 +147,7 @@ proptest! {
                 }
                 Step::Join { viewer, cursor, credit } => {
                     let cursor = cursor.min(world.last);
-                    viewers.add(viewer, Place { cursor: EventId::new(0, cursor), bytes: None }, true, credit);
+                    viewers.add(viewer, Place { cursor: EventId::new(0, cursor), bytes: None }, true, takes(credit));
                     world.seen.insert(viewer, Seen { next: cursor + 1, bytes: 0, credit, window: credit, ended: false });
                     viewers.serve(viewer, &tail, now, &mut effects);
                 }
@@ -204,9 +208,9 @@ proptest! {
 fn only_a_typing_live_and_taking_viewer_paces() {
     let mut tail = Tail::new(EventId::ZERO);
     let (mut viewers, mut effects) = (Viewers::default(), Vec::new());
-    viewers.add(1, BEGINNING, false, 64 * 1024);
+    viewers.add(1, BEGINNING, false, takes(64 * 1024));
     assert_eq!(viewers.taken(&tail, 0), None, "one that only watches");
-    viewers.add(2, BEGINNING, true, 64 * 1024);
+    viewers.add(2, BEGINNING, true, takes(64 * 1024));
     tail.take(vec![chunk(1, CHUNK_BYTES), chunk(2, 100)]);
     viewers.serve_all(&tail, 0, &mut effects);
     assert_eq!(viewers.taken(&tail, 999), Some(0));
@@ -223,7 +227,7 @@ fn a_log_that_expired_is_named_with_its_bytes_and_then_the_end() {
     let missed = |place: Place, seen: Vec<Item>, missing| {
         let (mut viewers, mut effects) = (Viewers::default(), Vec::new());
         viewers.end();
-        viewers.add(1, place, true, 64 * 1024);
+        viewers.add(1, place, true, takes(64 * 1024));
         viewers.serve(1, &tail, 0, &mut effects);
         let Some(Effect::Read { viewer: 1, token, after, .. }) = effects.pop() else { panic!("{effects:?}") };
         let next = EventId::new(0, after.sequence + seen.len() as u64);

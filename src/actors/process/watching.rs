@@ -4,7 +4,7 @@ use playhouse_protocol::{EventId, client::ServerMessage};
 use ractor::RpcReplyPort;
 
 use super::{
-    Done, From, ProcessInfo, ResumeInvalid,
+    Allowance, Done, From, ProcessInfo, ResumeInvalid,
     shell::Shell,
     viewers::{Effect, Place},
 };
@@ -120,7 +120,7 @@ impl Shell {
         to: Subscriber,
         from: From,
         may_type: bool,
-        credit: u64,
+        allowance: Allowance,
     ) -> Result<EventId, ResumeInvalid> {
         let life = self.life.as_ref().ok_or(ResumeInvalid)?;
         let end = self.tail.received();
@@ -147,7 +147,7 @@ impl Shell {
             EventId::ZERO => Some(0),
             _ => (cursor >= self.tail.start() && cursor <= end).then(|| self.tail.bytes_up_to(cursor)),
         };
-        self.viewers.add(viewer, Place { cursor, bytes }, may_type, credit);
+        self.viewers.add(viewer, Place { cursor, bytes }, may_type, allowance);
         Ok(cursor)
     }
 

@@ -41,20 +41,12 @@ impl Shell {
 
     /// Makes the subscriptions that are due.
     pub(super) fn subscribe(&mut self) {
-        for Subscribe { process_id, subscription, from, credit, owed, counted } in self.subs.due() {
+        for Subscribe { process_id, subscription, from, allowance } in self.subs.due() {
             let Some(owner) = self.owners.get(&process_id) else { continue };
             let (process, session, may_type) = (owner.process.clone(), self.me(), self.may_type());
             self.background(async move {
-                let make = |reply| ProcessMessage::Subscribe {
-                    session,
-                    subscription,
-                    from,
-                    may_type,
-                    credit,
-                    owed,
-                    counted,
-                    reply,
-                };
+                let make =
+                    |reply| ProcessMessage::Subscribe { session, subscription, from, may_type, allowance, reply };
                 let result = process.call(make).await;
                 let owner = process.resolve().await.ok();
                 Done::Subscribed { process_id, subscription, owner, result }

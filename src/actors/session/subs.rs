@@ -10,7 +10,7 @@ use playhouse_protocol::{Chunk, EventId};
 use uuid::Uuid;
 
 use super::window::Window;
-use crate::actors::process::{Counted, From};
+use crate::actors::process::{Allowance, Counted, From};
 
 /// How many finished processes are replayed at once: the others wait, so that a socket's memory stays small.
 const REPLAYS: usize = 4;
@@ -49,12 +49,8 @@ pub struct Subscribe {
     pub subscription: u64,
     /// From where.
     pub from: From,
-    /// How many bytes may be on their way at once, to begin with.
-    pub credit: u64,
-    /// How many of them already are.
-    pub owed: u64,
-    /// Which bytes those are.
-    pub counted: Counted,
+    /// How much may be sent.
+    pub allowance: Allowance,
 }
 
 /// What becomes of a `resume`.
@@ -188,14 +184,8 @@ impl Subs {
             (sub.phase, sub.parked) = (Phase::Asked, false);
             let from = sub.cursor.map_or(sub.from, From::After);
             let (credit, owed) = (sub.window.size(), sub.window.owed());
-            next.push(Subscribe {
-                process_id: *id,
-                subscription: sub.subscription,
-                from,
-                credit,
-                owed,
-                counted: self.counted,
-            });
+            let allowance = Allowance { credit, owed, counted: self.counted };
+            next.push(Subscribe { process_id: *id, subscription: sub.subscription, from, allowance });
         }
         next
     }
