@@ -194,6 +194,17 @@ export async function files(world: World, ide: IdePage): Promise<void> {
     await edge.press("ArrowDown");
   });
 
+  await step("a terminal that has not been fitted yet widens nothing", async () => {
+    await page.locator(".xterm-screen").waitFor();
+    const wider = await page.getByRole("region", { name: "Terminals" }).evaluate((pane) => {
+      pane.style.width = "300px";
+      const over = pane.scrollWidth - pane.clientWidth;
+      pane.style.width = "";
+      return over;
+    });
+    assert.equal(wider, 0);
+  });
+
   await step("on a narrow screen all fits, and the side bar comes when it is asked for", async () => {
     await page.setViewportSize({ width: 390, height: 844 });
     const overflow = () => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
