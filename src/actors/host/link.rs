@@ -197,9 +197,10 @@ async fn attach(node: &Node) -> io::Result<(UnixStream, AsyncFd<OwnedFd>)> {
 
 async fn attach_in(dir: &Path, user: u32) -> io::Result<(UnixStream, AsyncFd<OwnedFd>)> {
     trust::directory(dir, user)?;
-    let control = UnixStream::connect(dir.join(CONTROL_SOCKET)).await?;
+    let (control, agents) = (dir.join(CONTROL_SOCKET), dir.join(AGENTS_SOCKET));
+    let control = UnixStream::connect(&control).await.map_err(|error| trust::beside(&error, &control))?;
     trust::peer(&control, user)?;
-    let agents = connect_agents(&dir.join(AGENTS_SOCKET))?;
+    let agents = connect_agents(&agents).map_err(|error| trust::beside(&error, &agents))?;
     trust::peer(agents.get_ref(), user)?;
     Ok((control, agents))
 }

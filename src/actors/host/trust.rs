@@ -11,7 +11,7 @@ use std::{
 /// Refuses a run directory in which another user may have made the sockets.
 pub(super) fn directory(dir: &Path, user: u32) -> io::Result<()> {
     for dir in dir.parent().into_iter().chain([dir]) {
-        let found = fs::symlink_metadata(dir)?;
+        let found = fs::symlink_metadata(dir).map_err(|error| beside(&error, dir))?;
         if !found.is_dir() || !may_be_host(found.uid(), user) || found.mode() & 0o022 != 0 {
             return Err(refused(format!(
                 "{} is no directory of root's or of user {user} that nobody else can write: remove it, or find out whose it \
@@ -21,6 +21,11 @@ pub(super) fn directory(dir: &Path, user: u32) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The error, and what it happened at.
+pub(super) fn beside(error: &io::Error, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
 /// Refuses a listener that is another user's.
