@@ -6,10 +6,16 @@
 //! costs the waking side some 12 µs (measured with `perf trace`). The two ends of an agent's stream use this, and so do
 //! the terminals.
 
+mod awake;
+
 use std::{
     io,
     os::fd::OwnedFd,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -89,6 +95,18 @@ impl Writer {
 pub struct QuietStream {
     reader: AsyncFd<OwnedFd>,
     writer: Writer,
+    expect: Expect,
+}
+
+/// Tells a stream that what was just written is about to be answered.
+#[derive(Debug, Clone, Default)]
+pub struct Expect(Arc<AtomicBool>);
+
+impl Expect {
+    /// The next read waits awake for it for a moment: see the module `awake`.
+    pub fn soon(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl QuietStream {
@@ -99,12 +117,32 @@ impl QuietStream {
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         // It leaves tokio's watch, which is for both directions.
         let fd = OwnedFd::from(stream.into_std()?);
-        Ok(Self { writer: Writer::new(fd.try_clone()?), reader: watched(fd, Interest::READABLE)? })
+        let writer = Writer::new(fd.try_clone()?);
+        let reader = watched(fd, Interest::READABLE)?;
+        Ok(Self { reader, writer, expect: Expect::default() })
+    }
+
+    /// By which it is told of an answer to come.
+    #[must_use]
+    pub fn expect(&self) -> Expect {
+        self.expect.clone()
+    }
+
+    /// What has come by now, or comes in a moment, in bytes. An end or an error is left to the next read.
+    fn read_awake(&self, room: &mut [u8]) -> Option<usize> {
+        let fd = self.reader.get_ref();
+        awake::wait(|| rustix::io::read(fd, &mut *room).ok().filter(|count| *count > 0))
     }
 }
 
 impl AsyncRead for QuietStream {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.expect.0.swap(false, Ordering::Relaxed)
+            && let Some(count) = self.read_awake(buffer.initialize_unfilled())
+        {
+            buffer.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let mut guard = ready!(self.reader.poll_read_ready(context))?;
             let room = buffer.initialize_unfilled();
@@ -172,6 +210,33 @@ mod tests {
         drop(theirs);
         assert_eq!(stream.read(&mut back).await.unwrap(), 0);
         assert_eq!(stream.write_all(b"late").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[tokio::test]
+    async fn what_is_expected_is_read_awake_and_what_comes_later_is_not_missed() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let mut stream = QuietStream::new(ours).unwrap();
+        let expect = stream.expect();
+        let mut back = [0; 4];
+        for _ in 0..100 {
+            theirs.write_all(b"soon").await.unwrap();
+            expect.soon();
+            stream.read_exact(&mut back).await.unwrap();
+            assert_eq!(&back, b"soon");
+            // Nothing comes in time.
+            expect.soon();
+            let late = async {
+                tokio::task::yield_now().await;
+                theirs.write_all(b"late").await
+            };
+            let (read, written) = tokio::join!(stream.read_exact(&mut back), late);
+            read.unwrap();
+            written.unwrap();
+            assert_eq!(&back, b"late");
+        }
+        drop(theirs);
+        expect.soon();
+        assert_eq!(stream.read(&mut back).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! A proven link at work: frames in go to the actor they concern, frames out go at once ones first.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures::{
     SinkExt, StreamExt,
@@ -11,6 +11,7 @@ use playhouse_protocol::{
     agent::{AgentFrame, NodeFrame, ProcessState},
     codec,
 };
+use playhouse_quiet::Expect;
 use ractor::{ActorRef, ActorStatus};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -158,11 +159,12 @@ pub(super) async fn run(
     at_once: mpsc::UnboundedReceiver<NodeFrame>,
     ordered: mpsc::Receiver<NodeFrame>,
 ) -> &'static str {
+    let expect = stream.get_ref().expect();
     let (sink, source) = stream.split();
     tokio::select! {
         biased;
         why = read(source, router) => why,
-        () = write(sink, at_once, ordered) => "it could not be written to",
+        () = write(sink, expect, at_once, ordered) => "it could not be written to",
     }
 }
 
@@ -203,6 +205,7 @@ async fn read(mut source: SplitStream<AgentStream>, router: &mut Router) -> &'st
 
 async fn write(
     mut sink: SplitSink<AgentStream, Message>,
+    expect: Expect,
     mut at_once: mpsc::UnboundedReceiver<NodeFrame>,
     mut ordered: mpsc::Receiver<NodeFrame>,
 ) {
@@ -226,7 +229,24 @@ async fn write(
         if sink.send(Message::Binary(bytes.into())).await.is_err() {
             return;
         }
+        if matches!(frame, NodeFrame::Input { .. }) {
+            expect.soon();
+            read_again().await;
+        }
     }
+}
+
+/// Has this task polled again, and so its reading side, which may wait awake for an echo.
+///
+/// Coming back by the runtime's queue has a side to it: another worker is woken, and stands in line for this core while
+/// this one waits. So the kernel does not take this core for the agent's, which would wait behind us then, and an echo that
+/// took 0.16 ms takes 0.13 instead of 0.22.
+async fn read_again() {
+    poll_fn(|context| {
+        context.waker().wake_by_ref();
+        Poll::Ready(())
+    })
+    .await;
 }
 
 #[cfg(test)]
