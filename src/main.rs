@@ -75,9 +75,9 @@ fn run() -> Result<u8, Failure> {
                 OutputFormat::Text => print(bench::table(&figures).trim_end()),
             }
         }),
-        Command::Bridge => bridge(false),
-        Command::Relay => bridge(true),
-        Command::RelayEnd { line } => bench::bridge::end(&line).map_err(|error| Failure::failed(format!("{error:#}"))),
+        Command::Bridge => {
+            on_a_runtime(async { bench::bridge::serve().await.map_err(|error| Failure::failed(format!("{error:#}"))) })
+        }
         Command::Host(_) => {
             let rights = server::rights(&settings)?;
             on_a_runtime(server::host(settings, rights))
@@ -85,10 +85,6 @@ fn run() -> Result<u8, Failure> {
         Command::Openapi => Ok(()),
     };
     done.map(|()| 0)
-}
-
-fn bridge(relayed: bool) -> Result<(), Failure> {
-    on_a_runtime(async { bench::bridge::serve(relayed).await.map_err(|error| Failure::failed(format!("{error:#}"))) })
 }
 
 /// Logs go to stderr, in the form asked for; `RUST_LOG` says how much. The actors' library has a span around every message,

@@ -72,32 +72,20 @@ pub(super) async fn echo(server: &Server, bridge: &Bridge) -> anyhow::Result<Vec
     let mut theirs = Terminal::at_bridge(bridge.port, RAW_CAT).await?;
     within("the start", 60, ours.until("ready")).await?;
     within("the bridge", 60, theirs.until("ready")).await?;
-    let (here, there) = compare(&mut ours, &mut theirs).await?;
-    // Only now: what runs beside the two has its part in how they fare.
-    let relay = Bridge::start(true).await?;
-    let mut relayed = Terminal::at_bridge(relay.port, RAW_CAT).await?;
-    within("the relay", 60, relayed.until("ready")).await?;
-    let (again, least) = compare(&mut ours, &mut relayed).await?;
-    Ok(vec![
-        ratio("echo p50, ms", percentile(&here, 50.0), percentile(&there, 50.0), 1.5),
-        ratio("echo p99, ms", percentile(&here, 99.0), percentile(&there, 99.0), 2.0),
-        ratio("echo p50 beside the relay, ms", percentile(&again, 50.0), percentile(&least, 50.0), 1.25),
-    ])
-}
-
-/// How long echoes take here and there, in turns, each sorted.
-async fn compare(ours: &mut Terminal, theirs: &mut Terminal) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     let (mut here, mut there) = (Vec::new(), Vec::new());
     // A first turn of each, not counted, warms both.
-    echoes(ours, ECHOES, &mut Vec::new()).await?;
-    echoes(theirs, ECHOES, &mut Vec::new()).await?;
+    echoes(&mut ours, ECHOES, &mut Vec::new()).await?;
+    echoes(&mut theirs, ECHOES, &mut Vec::new()).await?;
     for _ in 0..TURNS {
-        echoes(ours, ECHOES, &mut here).await?;
-        echoes(theirs, ECHOES, &mut there).await?;
+        echoes(&mut ours, ECHOES, &mut here).await?;
+        echoes(&mut theirs, ECHOES, &mut there).await?;
     }
     here.sort_by(f64::total_cmp);
     there.sort_by(f64::total_cmp);
-    Ok((here, there))
+    Ok(vec![
+        ratio("echo p50, ms", percentile(&here, 50.0), percentile(&there, 50.0), 1.5),
+        ratio("echo p99, ms", percentile(&here, 99.0), percentile(&there, 99.0), 2.0),
+    ])
 }
 
 async fn drain(terminal: &mut Terminal, bytes: u64) -> anyhow::Result<f64> {

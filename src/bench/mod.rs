@@ -2,7 +2,6 @@
 //!
 //! The bridge ([`bridge`]) is one axum WebSocket to one PTY and nothing else: what any browser terminal costs at least
 //! on this machine. Both run as processes of their own and are measured by the same client ([`client`]), echoes in turns.
-//! An echo is also measured through the bridge in two processes, the relay: what keeping programs apart costs at least.
 
 pub mod bridge;
 mod client;
@@ -38,7 +37,7 @@ pub const NAMES: &[&str] = &["start", "echo", "bulk", "sessions", "slow-reader"]
 pub async fn run(only: &[String], insecure: bool) -> anyhow::Result<Vec<Figure>> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|other| other == name);
     let server = server::Server::start(insecure).await?;
-    let bridge = server::Bridge::start(false).await?;
+    let bridge = server::Bridge::start().await?;
     let measured = measure(NAMES.iter().copied().filter(|name| wanted(name)), &server, &bridge).await;
     // Also when something broke: a server that is killed leaves its sandboxes running.
     server.stop().await?;

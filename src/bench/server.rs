@@ -151,7 +151,7 @@ impl Server {
     }
 }
 
-/// The bridge's process, or the relay's.
+/// The bridge's process.
 #[derive(Debug)]
 pub(super) struct Bridge {
     _child: Child,
@@ -159,10 +159,9 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    pub(super) async fn start(relayed: bool) -> anyhow::Result<Self> {
+    pub(super) async fn start() -> anyhow::Result<Self> {
         let mut command = Command::new(this_program()?);
-        command.arg(if relayed { "relay" } else { "bridge" });
-        let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut child = command.arg("bridge").stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
         let port = first_line(&mut child).await?.trim().parse()?;
         Ok(Self { _child: child, port })
     }

@@ -85,15 +85,6 @@ pub enum Command {
     /// Serve the plain bridge that `bench` measures beside
     #[command(hide = true)]
     Bridge,
-    /// Serve the same in two processes
-    #[command(hide = true)]
-    Relay,
-    /// Run a line in the relay's other process
-    #[command(hide = true)]
-    RelayEnd {
-        /// What the shell runs
-        line: String,
-    },
 }
 
 /// `token`.
