@@ -34,7 +34,10 @@ if [ ${#packages[@]} -gt 0 ]; then
   fi
   echo "installing ${packages[*]}"
   log=$(mktemp)
-  if ! { "${sudo[@]}" apt-get update -qq && DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+  # sudo passes no variable on, and a package that asks would be waited for without end.
+  as_root=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive)
+  if ! { "${as_root[@]}" apt-get update -qq &&
+    "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     echo "could not install: ${packages[*]}" >&2
     exit 3
