@@ -187,8 +187,10 @@ async fn attach(node: &Node) -> io::Result<(UnixStream, AsyncFd<OwnedFd>)> {
     for dir in said.into_iter().chain(run_dirs(data_dir, user, runtime_dir.as_deref())) {
         match attach_in(&dir, user).await {
             Ok(sockets) => return Ok(sockets),
-            // That there is nothing in the last place says less than why the first one was refused.
-            Err(error) if why.kind() == io::ErrorKind::NotFound => why = error,
+            // That there is nothing in one place says less than why another one was refused.
+            Err(error) if error.kind() != io::ErrorKind::NotFound && why.kind() == io::ErrorKind::NotFound => {
+                why = error
+            }
             Err(_) => {}
         }
     }
