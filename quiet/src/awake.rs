@@ -39,14 +39,13 @@ fn wait_alone<T>(budget: &Mutex<Budget>, mut attempt: impl FnMut() -> Option<T>)
         return None;
     }
     loop {
-        let came = attempt();
-        let waited = begun.elapsed();
-        if came.is_none() && waited > WITHIN {
-            budget.spend(waited);
-            return None;
+        if let Some(came) = attempt() {
+            return Some(came);
         }
-        if came.is_some() {
-            return came;
+        let waited = begun.elapsed();
+        if waited > WITHIN {
+            budget.spent += waited;
+            return None;
         }
         // An attempt is a system call, which keeps the other end from its lock.
         (0..16).for_each(|_| std::hint::spin_loop());
@@ -71,10 +70,6 @@ impl Budget {
         self.at = Some(now);
         self.spent < MOST
     }
-
-    fn spend(&mut self, waited: Duration) {
-        self.spent += waited;
-    }
 }
 
 #[cfg(test)]
@@ -90,7 +85,7 @@ mod tests {
         let mut now = begun;
         while now < begun + Duration::from_secs(10) {
             if budget.allows(now) {
-                budget.spend(WITHIN);
+                budget.spent += WITHIN;
                 waited += WITHIN;
                 now += WITHIN;
             }
@@ -102,7 +97,7 @@ mod tests {
         for _ in 0..10_000 {
             now += Duration::from_millis(5);
             assert!(budget.allows(now));
-            budget.spend(WITHIN);
+            budget.spent += WITHIN;
         }
     }
 
