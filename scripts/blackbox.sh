@@ -3,6 +3,7 @@
 # with something else a deadline may pass, and a fault fails twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/keep-sudo.sh
 target=${CARGO_TARGET_DIR:-target}
 export PLAYHOUSE_BIN=${PLAYHOUSE_BIN:-$(realpath "$target")/debug/playhouse}
 suites=("$@")

@@ -2,10 +2,11 @@
 # The journey in Chromium against the built binary.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. scripts/keep-sudo.sh
 target=$(realpath "${CARGO_TARGET_DIR:-target}")
 export PLAYHOUSE_BIN=${PLAYHOUSE_BIN:-$target/debug/playhouse}
 export PLAYHOUSE_SCREENSHOTS=${PLAYHOUSE_SCREENSHOTS:-target/e2e}
 PLAYHOUSE_SCREENSHOTS=$(realpath -m "$PLAYHOUSE_SCREENSHOTS")
 CHROMIUM=$(scripts/chromium.sh --install)
 export CHROMIUM
-exec scripts/web.sh e2e
+scripts/web.sh e2e

@@ -2,17 +2,23 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-/// Sends a signal; false if there is no such process.
+/// Sends a signal; false if there is no such process. One of root's or of a sandbox's gets it through sudo.
 #[must_use]
 #[allow(unsafe_code, reason = "kill(2) has no safe wrapper in std; it touches no memory")]
 pub fn kill(pid: u32, signal: i32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else { return false };
+    let Some(pid) = i32::try_from(pid).ok().filter(|pid| *pid > 1) else { return false };
     // SAFETY: a plain system call without pointers.
-    pid > 1 && unsafe { libc::kill(pid, signal) } == 0
+    let sent = unsafe { libc::kill(pid, signal) } == 0;
+    if sent || io::Error::last_os_error().kind() != io::ErrorKind::PermissionDenied {
+        return sent;
+    }
+    let (signal, pid) = (format!("-{signal}"), pid.to_string());
+    Command::new("sudo").args(["-n", "kill", &signal, &pid]).status().is_ok_and(|status| status.success())
 }
 
 /// Whether the process exists and is no zombie.

@@ -25,7 +25,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 /// A variable that the server is started with and no sandbox may see.
 pub const CANARY: (&str, &str) = ("HOST_CANARY", "canary-4f9a1c7be2");
 
-/// Cleans up when this process ends, however it ends: its stdin is a pipe that only this process holds open.
+/// Cleans up when this process ends, however it ends: its stdin is a pipe that only this process holds open. A host that was
+/// started through sudo, and what it made, are root's.
 const WATCHDOG: &str = r#"
 read -r _
 pids() {
@@ -34,10 +35,10 @@ pids() {
   done
 }
 for signal in TERM KILL; do
-  for pid in $(pids); do kill -$signal "$pid" 2>/dev/null; done
+  for pid in $(pids); do kill -$signal "$pid" 2>/dev/null || sudo -n kill -$signal "$pid" 2>/dev/null; done
   for _ in $(seq 100); do [ -z "$(pids)" ] && break; sleep 0.2; done
 done
-[ -n "$WATCHED_KEEP" ] || rm -rf --one-file-system "$WATCHED"
+[ -n "$WATCHED_KEEP" ] || rm -rf --one-file-system "$WATCHED" || sudo -n rm -rf --one-file-system "$WATCHED"
 "#;
 
 /// What the first line on stdout says.
