@@ -8,6 +8,8 @@ use std::{
 
 use tokio::process::Command;
 
+use crate::os;
+
 /// A command that takes longer is stuck.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 
@@ -67,7 +69,10 @@ impl Finished {
 /// # Panics
 /// When it can't be started or is stuck.
 pub async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
-    let mut command = Command::new(binary());
+    finish(Command::new(binary()), arguments, variables).await
+}
+
+async fn finish(mut command: Command, arguments: &[&str], variables: &[(&str, &str)]) -> Finished {
     for name in own_variables() {
         command.env_remove(name);
     }
@@ -89,4 +94,17 @@ pub async fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Finishe
 /// As [`run_with`].
 pub async fn run(arguments: &[&str]) -> Finished {
     run_with(arguments, &[]).await
+}
+
+/// Runs `playhouse` with these arguments as root, through sudo where these tests are another user's.
+///
+/// # Panics
+/// As [`run_with`].
+pub async fn run_as_root(arguments: &[&str]) -> Finished {
+    if os::is_root() {
+        return run(arguments).await;
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.arg("-n").arg(binary());
+    finish(sudo, arguments, &[]).await
 }

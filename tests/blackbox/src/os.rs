@@ -3,9 +3,16 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
 };
+
+/// Whether these tests are root's.
+#[must_use]
+pub fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
 
 /// Sends a signal; false if there is no such process. One of root's or of a sandbox's gets it through sudo.
 #[must_use]

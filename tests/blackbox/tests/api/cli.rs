@@ -183,7 +183,7 @@ fn what_is_not_built_in_yet_exits_3_in_words() {
 fn doctor_says_what_the_host_can_do() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let done = cli::run(&["doctor"]).await;
+        let done = cli::run_as_root(&["doctor"]).await;
         assert!(matches!(done.code, Some(0 | 3)), "{:?}: {}", done.code, done.stderr);
         let text = done.stdout.to_lowercase();
         for word in ["cgroup", "trusted mode"] {
@@ -196,12 +196,12 @@ fn doctor_says_what_the_host_can_do() {
 fn doctor_probe_tries_a_real_sandbox() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let done = cli::run(&["doctor", "--probe"]).await.expect(0);
+        let done = cli::run_as_root(&["doctor", "--probe"]).await.expect(0);
         assert!(!done.stdout.is_empty());
     });
 }
 
-/// For root, which these tests are, there is nothing to do without; on cgroup v1 there is no way for anybody.
+/// For root there is nothing to do without; on cgroup v1 there is no way for anybody.
 #[test]
 fn rootless_is_refused_in_words_where_it_can_not_be() {
     let directory = tempfile::Builder::new().prefix("ph-").tempdir().expect("a directory");
@@ -211,7 +211,7 @@ fn rootless_is_refused_in_words_where_it_can_not_be() {
         let serve =
             ["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--rootless", "--data-dir", &data];
         for command in [&serve[..], &["host", "--rootless", "--data-dir", &data], &["doctor", "--rootless"]] {
-            let done = cli::run(command).await.expect(3);
+            let done = cli::run_as_root(command).await.expect(3);
             let words = done.stdout + &done.stderr;
             assert!(words.contains("root") && words.contains("--rootless"), "{command:?}: {words}");
         }

@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 /// How long both sides are busy.
 const BUSY: Duration = Duration::from_secs(6);
+/// A step of the API's side takes two requests, and a user may make 200 a second.
+const STEP: Duration = Duration::from_millis(15);
 /// Small files that have come to rest are alike within a second; a busy machine may take longer.
 const RESTS_WITHIN: Duration = Duration::from_secs(15);
 
@@ -81,7 +83,9 @@ async fn tree(ws: &Workspace) -> BTreeMap<String, String> {
 /// Writes, moves and removes at random. Refusals are part of it; only a server's fault is not.
 async fn meddle(ws: &Workspace, random: &mut StdRng) {
     let until = Instant::now() + BUSY;
+    let mut pace = tokio::time::interval(STEP);
     while Instant::now() < until {
+        pace.tick().await;
         let names = ["a", "b", "c.txt", "\u{e9}", "x y", ".env"];
         let depth = random.random_range(1..=3);
         let path: String = (0..depth).map(|_| format!("/{}", names.choose(random).expect("some"))).collect();
