@@ -24,8 +24,39 @@ pub fn kill(pid: u32, signal: i32) -> bool {
     if sent || io::Error::last_os_error().kind() != io::ErrorKind::PermissionDenied {
         return sent;
     }
-    let (signal, pid) = (format!("-{signal}"), pid.to_string());
-    Command::new("sudo").args(["-n", "kill", &signal, &pid]).status().is_ok_and(|status| status.success())
+    as_root("kill").args([format!("-{signal}"), pid.to_string()]).status().is_ok_and(|status| status.success())
+}
+
+/// A program that is run as root, through sudo where these tests are another user's.
+#[must_use]
+pub fn as_root(program: &str) -> Command {
+    if is_root() {
+        return Command::new(program);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", program]);
+    sudo
+}
+
+/// Writes a file of root's.
+///
+/// # Panics
+/// When it can't be written.
+pub fn write_as_root(path: &Path, text: &str) {
+    let written = as_root("sh").args(["-c", r#"printf %s "$1" > "$2""#, "sh", text]).arg(path).status();
+    assert!(written.expect("sh starts").success(), "{} is not written", path.display());
+}
+
+/// A namespace of a process, as the kernel names it.
+///
+/// # Panics
+/// When it has none such.
+#[must_use]
+pub fn namespace(pid: u32, kind: &str) -> String {
+    let read = as_root("readlink").arg(format!("/proc/{pid}/ns/{kind}")).output().expect("readlink starts");
+    let name = String::from_utf8_lossy(&read.stdout).trim().to_owned();
+    assert!(name.starts_with(kind), "the {kind} namespace of {pid}: {name:?}");
+    name
 }
 
 /// Whether the process exists and is no zombie.

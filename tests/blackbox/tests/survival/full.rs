@@ -1,8 +1,8 @@
 //! A disk without room for output: programs wait, nothing else does, and nothing is lost once there is room again.
 
-use std::{fs, io::Write, os::unix::fs::symlink, path::PathBuf, process::Command};
+use std::{fs, io::Write, os::unix::fs::symlink, path::PathBuf};
 
-use playhouse_blackbox::{Options, on_own, wait};
+use playhouse_blackbox::{Options, on_own, os, wait};
 use serde_json::json;
 
 use crate::counters::Counter;
@@ -23,13 +23,13 @@ impl Small {
 }
 
 fn mount(arguments: &[&str], dir: &PathBuf) -> bool {
-    Command::new("mount").args(arguments).arg(dir).status().is_ok_and(|status| status.success())
+    os::as_root("mount").args(arguments).arg(dir).status().is_ok_and(|status| status.success())
 }
 
 impl Drop for Small {
     fn drop(&mut self) {
         // Lazily: the server may still have files there. What can't be unmounted goes with the machine.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = os::as_root("umount").arg("-l").arg(&self.0).status();
     }
 }
 
