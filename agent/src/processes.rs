@@ -34,6 +34,9 @@ const LIVE: usize = 512;
 /// How many are kept, running, ended or queued: beyond it starts are refused until the node forgets some.
 const KEPT: usize = 4096;
 
+/// How many that were forgotten are remembered to have run.
+const RAN: usize = 1024;
+
 /// How long a cancelled program has before it is killed.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
@@ -53,6 +56,9 @@ pub fn now_ms() -> u64 {
 pub struct Processes {
     all: HashMap<Uuid, Process>,
     by_pid: HashMap<i32, Uuid>,
+    /// The last that ran and were forgotten. A start waits for its turn while the node's word that it knows the end does
+    /// not, so one that was sent before, by a node that had not heard of the end yet, may come after it.
+    ran: VecDeque<Uuid>,
     /// Those that may have something to send, each once.
     queue: VecDeque<Uuid>,
     /// Those that flood, and until when their output may wait; soonest first. A process that says otherwise was sent.
@@ -76,6 +82,7 @@ impl Processes {
         Self {
             all: HashMap::new(),
             by_pid: HashMap::new(),
+            ran: VecDeque::new(),
             queue: VecDeque::new(),
             gathering: VecDeque::new(),
             draining: Vec::new(),
@@ -95,7 +102,7 @@ impl Processes {
 
     /// A start came and is queued: from now on the process takes input.
     pub fn expect(&mut self, start: &Start) {
-        if self.all.len() < KEPT {
+        if self.all.len() < KEPT && !self.ran.contains(&start.process_id) {
             self.all.entry(start.process_id).or_insert_with(|| Process::waiting(start.pty));
         }
     }
@@ -103,6 +110,9 @@ impl Processes {
     /// Carries out a start whose turn has come; one that was carried out before is only answered.
     pub fn start(&mut self, start: Start) -> AgentFrame {
         let id = start.process_id;
+        if self.ran.contains(&id) {
+            return AgentFrame::Started { process_id: id };
+        }
         let live = self.live();
         let kept = self.all.len();
         let process = self.all.entry(id).or_insert_with(|| Process::waiting(start.pty));
@@ -281,8 +291,13 @@ impl Processes {
 
     /// A process that is over is forgotten.
     pub fn forget(&mut self, id: Uuid) {
-        if self.all.get(&id).is_some_and(|process| !process.is_live()) {
-            self.all.remove(&id);
+        if self.all.get(&id).is_some_and(|process| !process.is_live())
+            && self.all.remove(&id).is_some_and(|process| process.has_begun)
+        {
+            if self.ran.len() == RAN {
+                self.ran.pop_front();
+            }
+            self.ran.push_back(id);
         }
     }
 

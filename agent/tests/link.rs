@@ -196,6 +196,26 @@ async fn a_new_stream_goes_on_where_the_old_one_was_lost() {
     assert!(!agent.node(10).await.states.contains_key(&id));
 }
 
+/// A start may come after the word that its end is known: a node that began anew sent it before it had heard of the end.
+#[tokio::test]
+async fn what_ran_and_was_forgotten_does_not_run_again() {
+    let agent = Agent::start();
+    let mut node = agent.ready_node().await;
+    let start = shell(&agent, "echo ran >> ran", false);
+    let id = start.process_id;
+    node.start(&start).await;
+    node.finish(id, &mut Model::default()).await;
+    node.send(NodeFrame::Forget { process_id: id }).await;
+    node.start(&start).await;
+    let look = shell(&agent, "cat ran", false);
+    node.start(&look).await;
+    let mut model = Model::default();
+    node.finish(look.process_id, &mut model).await;
+    assert_eq!(model.text(), "ran\n");
+    drop(node);
+    assert!(!agent.node(2).await.states.contains_key(&id), "it is not there again");
+}
+
 #[tokio::test]
 async fn only_an_owner_that_proves_itself_and_is_not_stale_gets_a_stream() {
     let agent = Agent::start();
