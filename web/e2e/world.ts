@@ -1,9 +1,11 @@
 /** What all chapters of the journey share: the server, the browser, the pages, and what must never happen on them. */
 
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 import { IdePage } from "./ide-page.ts";
 import { INDEX_HOST, type PackageIndex, startPackageIndex } from "./package-index.ts";
@@ -71,7 +73,10 @@ export class World {
     await this.#browser?.close();
     await this.server.stop();
     this.index.close();
-    await rm(this.scratch, { recursive: true, force: true });
+    // What a host that was started through sudo has made there is root's.
+    await rm(this.scratch, { recursive: true, force: true }).catch(() =>
+      promisify(execFile)("sudo", ["-n", "rm", "-rf", this.scratch]),
+    );
   }
 
   #watch(page: Page): void {
