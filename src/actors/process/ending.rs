@@ -27,6 +27,9 @@ use crate::{
 
 /// After a commit of the end that failed the next one waits so long.
 const COMMIT_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long an end waits for what the sandbox says of it. The memory of a program that ran out of it is freed for seconds
+/// on a busy machine, and its host answers only then; a reason that was left out can't be told later.
+const FATE_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Whether the sandbox was asked if it ended the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +97,7 @@ impl Shell {
         let sandbox = self.node.sandbox(life.record.sandbox_id);
         self.background(async move {
             let asked = sandbox.call(|reply| SandboxMessage::Fate { now: at_end, reply });
-            let fate = tokio::time::timeout(std::time::Duration::from_secs(3), asked).await;
+            let fate = tokio::time::timeout(FATE_WITHIN, asked).await;
             Done::Fate { at_end, fate: fate.ok().and_then(Result::ok) }
         });
     }
