@@ -101,10 +101,5 @@ pub async fn run(arguments: &[&str]) -> Finished {
 /// # Panics
 /// As [`run_with`].
 pub async fn run_as_root(arguments: &[&str]) -> Finished {
-    if os::is_root() {
-        return run(arguments).await;
-    }
-    let mut sudo = Command::new("sudo");
-    sudo.arg("-n").arg(binary());
-    finish(sudo, arguments, &[]).await
+    finish(os::as_root(binary()).into(), arguments, &[]).await
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -9,8 +10,7 @@ use std::{
 };
 
 /// Whether these tests are root's.
-#[must_use]
-pub fn is_root() -> bool {
+fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
@@ -29,12 +29,12 @@ pub fn kill(pid: u32, signal: i32) -> bool {
 
 /// A program that is run as root, through sudo where these tests are another user's.
 #[must_use]
-pub fn as_root(program: &str) -> Command {
+pub fn as_root(program: impl AsRef<OsStr>) -> Command {
     if is_root() {
         return Command::new(program);
     }
     let mut sudo = Command::new("sudo");
-    sudo.args(["-n", program]);
+    sudo.arg("-n").arg(program);
     sudo
 }
 

@@ -85,11 +85,12 @@ fn what_retention_took_is_counted_exactly_also_for_readers_who_come_again() {
         let run = ws.run(format!("read _; {script}")).await;
         let options = || Options { from: Some("resume"), flow_ack: true, hold_acks: true, ..Options::default() };
         let mut whole = ws.stream(run.sandbox_id, Options::default()).await;
-        let (mut model, mut first) = (None, true);
+        let mut model = None;
         let _ = ws.input(run.process_id, json!({"data": "\n"})).await.expect(202);
         // Each time it takes one event or loss and is gone again, while retention goes on.
         let tape = loop {
             let token = stream::token(&ws.client, run.sandbox_id).await;
+            let first = model.is_none();
             let before = model.take().unwrap_or_else(|| Model::new(run.sandbox_id));
             let resumed = Stream::resume(&ws.client, run.sandbox_id, &token, options(), before).await;
             let mut reader = resumed.map_err(|(_, refused)| refused).expect("it resumes");
@@ -105,7 +106,7 @@ fn what_retention_took_is_counted_exactly_also_for_readers_who_come_again() {
                 break reader.model.tape(run.process_id).clone();
             }
             model = Some(reader.break_off());
-            if std::mem::take(&mut first) {
+            if first {
                 // However slow the program is beside its readers: what comes next is gone before the second one asks.
                 let printed = |tape: &Tape| tape.bytes + tape.truncated.iter().map(|(.., bytes)| bytes).sum::<u64>();
                 whole
